@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+export PORT ?= 8000
+
+.PHONY: serve test bench lock clean
+
+serve: $(VENV)/.installed-serve
+	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
+
+test: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest
+
+# Each stamp says which lock is installed; a second run finds it newer than the lock and installs nothing.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "captioner needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-serve: requirements/serve.txt pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/pip install --quiet -r requirements/serve.txt
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/pip install --quiet -r requirements/dev.txt
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.installed-serve
+
+# Resolves the newest versions that pyproject.toml allows, for every platform and Python it supports.
+lock: $(VENV)/bin/python
+	$(VENV)/bin/pip install --quiet uv
+	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header pyproject.toml -o requirements/serve.txt
+	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra dev -c requirements/serve.txt pyproject.toml -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,31 @@
+"""The ``captioner`` program: one Typer application. Heavy imports wait for their command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from model.errors import CaptionerError
+
+cli = typer.Typer(
+    name="captioner",
+    help="Self-hosted image captioning: send a picture, get one English sentence about it.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+@cli.callback()
+def _program() -> None:
+    pass
+
+
+def app() -> None:
+    """Entry point: an error we know is one line on stderr and exit code 1, never a traceback."""
+    try:
+        cli()
+    except CaptionerError as error:
+        print(f"captioner: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

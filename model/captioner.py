@@ -1,0 +1,106 @@
+"""A loaded checkpoint on a device: pixels in, captions out. The one way to run the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model import checkpoint as checkpoints
+from model.decoding import Decoded, beam_search, greedy
+from model.encoder import channels_last
+from model.errors import InferenceError
+from model.vocabulary import END_ID, PAD_ID, detokenize
+
+MAX_BEAM = 10
+
+
+class Word(msgspec.Struct, frozen=True):
+    """A word of a caption and its log-probability given the words before it (natural logarithm)."""
+
+    text: str
+    log_probability: float
+
+
+class Caption(msgspec.Struct, frozen=True):
+    """One caption. ``log_probability`` sums over its words and the end of the sentence."""
+
+    text: str
+    log_probability: float
+    words: tuple[Word, ...]
+
+
+class Captioner:
+    """Runs a checkpoint on one device. Not thread-safe: keep it on one thread."""
+
+    def __init__(self, checkpoint: checkpoints.Checkpoint, device: str = "cpu") -> None:
+        self.config = checkpoint.config
+        self.vocabulary = checkpoint.vocabulary
+        self.device = torch.device(device)
+        self.network = checkpoint.network.eval().to(self.device)
+        channels_last(self.network.encoder)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Captioner:
+        """:raises CheckpointError: see :func:`model.checkpoint.load`"""
+        return cls(checkpoints.load(folder), device)
+
+    def warm_up(self, batch_sizes: Iterable[int]) -> None:
+        """Run every batch size once, so that no user waits for a first time."""
+        size = self.config.preprocessing.image_size
+        for batch in batch_sizes:
+            self.caption(np.zeros((batch, size, size, 3), dtype=np.uint8), [1] * batch)
+
+    @torch.inference_mode()
+    def caption(
+        self, pixels: NDArray[np.uint8], beams: Sequence[int]
+    ) -> list[list[Caption] | InferenceError]:
+        """Caption a batch; pictures with different beam widths share one pass through the encoder.
+
+        :param pixels: uint8 [B, S, S, 3], as :func:`model.preprocessing.load_pixels` gives each
+        :param beams: beam width of each picture, 1 (greedy) to :data:`MAX_BEAM`
+        :returns: for each picture its ``beam`` captions, best first, or why there are none
+        """
+        images = torch.from_numpy(pixels).to(self.device)  # [B, S, S, 3]
+        embedding = self.network.encode(images)  # [B, embed_size]
+        results: list[list[Caption] | InferenceError] = [InferenceError("no caption")] * len(beams)
+        for beam in set(beams):
+            rows = [row for row, wanted in enumerate(beams) if wanted == beam]
+            chosen = embedding if len(rows) == len(beams) else embedding[rows]
+            for row, result in zip(rows, self._decode(chosen, beam), strict=True):
+                results[row] = result
+        return results
+
+    def _decode(self, embedding: torch.Tensor, beam: int) -> list[list[Caption] | InferenceError]:
+        limits = self.config.decoding
+        decoded = (
+            greedy(self.network, embedding, limits)
+            if beam == 1
+            else beam_search(self.network, embedding, limits, beam)
+        )
+        return self._to_captions(decoded)
+
+    def _to_captions(self, decoded: Decoded) -> list[list[Caption] | InferenceError]:
+        results: list[list[Caption] | InferenceError] = []
+        for token_rows, log_prob_rows in zip(
+            decoded.tokens.tolist(), decoded.log_probs.tolist(), strict=True
+        ):
+            captions = [
+                self._to_caption(ids, log_probs)
+                for ids, log_probs in zip(token_rows, log_prob_rows, strict=True)
+            ]
+            usable = [c for c in captions if c.words and np.isfinite(c.log_probability)]
+            results.append(usable or InferenceError("the network gave no finite caption for this picture"))
+        return results
+
+    def _to_caption(self, ids: list[int], log_probs: list[float]) -> Caption:
+        words = tuple(
+            Word(self.vocabulary.words[i], p)
+            for i, p in zip(ids, log_probs, strict=True)
+            if i not in (END_ID, PAD_ID)
+        )
+        return Caption(detokenize(w.text for w in words), sum(log_probs), words)

@@ -1,0 +1,170 @@
+"""The checkpoint folder: ``model.safetensors``, ``config.json``, ``vocabulary.json``, ``README.md``.
+
+Nothing in it is executable. Weights are stored in float16 (they are used in float32) and read by
+safetensors, so a pickle can do no more than be refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from model.config import FORMAT_VERSION, Config
+from model.errors import CheckpointError
+from model.network import CaptionNetwork
+from model.vocabulary import Vocabulary
+
+WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabulary.json", "README.md"
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+class Checkpoint(msgspec.Struct):
+    """A network with all that is needed to run and describe it."""
+
+    config: Config
+    vocabulary: Vocabulary
+    network: CaptionNetwork
+
+
+def load_config(folder: Path) -> Config:
+    """Read ``config.json`` alone.
+
+    :raises CheckpointError: it is missing, not JSON, of another format version, or a field is wrong
+    """
+    raw = _read(folder, CONFIG)
+    try:
+        version = msgspec.json.decode(raw, type=dict).get("format_version")
+        if version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{CONFIG} has format version {version!r}; this program reads version {FORMAT_VERSION}"
+            )
+        return msgspec.json.decode(raw, type=Config)
+    except msgspec.DecodeError as error:
+        raise CheckpointError(f"{CONFIG} is not usable: {error}") from None
+
+
+def load_vocabulary(folder: Path, config: Config) -> Vocabulary:
+    """Read ``vocabulary.json`` and hold it against ``config``.
+
+    :raises CheckpointError: missing, not a list of words, altered, or of another size
+    """
+    raw = _read(folder, VOCABULARY)
+    _check_hash(raw, VOCABULARY, config)
+    try:
+        vocabulary = Vocabulary(msgspec.json.decode(raw, type=list[str]))
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CheckpointError(f"{VOCABULARY} is not usable: {error}") from None
+    if len(vocabulary) != config.vocabulary_size:
+        raise CheckpointError(
+            f"{VOCABULARY} has {len(vocabulary)} words but {CONFIG} says {config.vocabulary_size}"
+        )
+    return vocabulary
+
+
+def load_card(folder: Path) -> str:
+    """Text of the model card, empty where the checkpoint has none."""
+    path = folder / CARD
+    return path.read_text("utf-8") if path.is_file() else ""
+
+
+def load(folder: Path) -> Checkpoint:
+    """Load a checkpoint in eval mode, in float32, on the CPU.
+
+    :raises CheckpointError: a file is missing or altered, or the files do not agree; the message names which
+    """
+    config = load_config(folder)
+    vocabulary = load_vocabulary(folder, config)
+    raw = _read(folder, WEIGHTS)
+    _check_hash(raw, WEIGHTS, config)
+    try:
+        tensors = safetensors.torch.load(raw)
+    except Exception as error:  # its own, unexported types for the ways a file can be wrong
+        raise CheckpointError(f"{WEIGHTS} is not a safetensors file: {error}") from None
+    try:
+        network = CaptionNetwork(config)
+    except ValueError as error:
+        raise CheckpointError(f"{CONFIG} is not usable: {error}") from None
+    _check_shapes(tensors, network.state_dict())
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return Checkpoint(config, vocabulary, network.eval())
+
+
+def save(folder: Path, checkpoint: Checkpoint, card: str = "") -> None:
+    """Write a checkpoint folder; an older one at the same place stays whole until the new one is complete.
+
+    :raises OSError: the disk is full or not writable; nothing that stood in ``folder`` is lost
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        tensors = {
+            name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
+            for name, tensor in checkpoint.network.state_dict().items()
+        }
+        contents = {
+            WEIGHTS: safetensors.torch.save(tensors),
+            VOCABULARY: msgspec.json.format(msgspec.json.encode(checkpoint.vocabulary.words), indent=0),
+        }
+        files = {name: hashlib.sha256(raw).hexdigest() for name, raw in contents.items()}
+        config = msgspec.structs.replace(
+            checkpoint.config, vocabulary_size=len(checkpoint.vocabulary), files=files
+        )
+        contents[CONFIG] = msgspec.json.format(msgspec.json.encode(config), indent=2)
+        if card:
+            contents[CARD] = card.encode()
+        for name, raw in contents.items():
+            with (fresh / name).open("wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+        fresh.chmod(0o755)
+        if folder.exists():
+            old = fresh.with_name(fresh.name + "-old")
+            folder.rename(old)
+            fresh.rename(folder)
+            shutil.rmtree(old)
+        else:
+            fresh.rename(folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{name} is missing from the checkpoint folder {folder}") from None
+    except OSError as error:
+        raise CheckpointError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _check_hash(raw: bytes, name: str, config: Config) -> None:
+    expected = config.files.get(name)
+    actual = hashlib.sha256(raw).hexdigest()
+    if actual != expected:
+        raise CheckpointError(f"{name} was altered or cut off: its SHA-256 is not the one in {CONFIG}")
+
+
+def _check_shapes(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    missing = sorted(expected.keys() - tensors.keys())
+    unknown = sorted(tensors.keys() - expected.keys())
+    if missing or unknown:
+        what = f"lacks {missing[0]}" if missing else f"holds an unknown {unknown[0]}"
+        raise CheckpointError(f"{WEIGHTS} does not fit the architecture in {CONFIG}: it {what}")
+    for name, tensor in expected.items():
+        if tensors[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{WEIGHTS} does not fit {CONFIG}: {name} has shape {list(tensors[name].shape)}, "
+                f"expected {list(tensor.shape)}"
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensors[name]).all():
+            raise CheckpointError(f"{WEIGHTS} is not usable: {name} holds values that are not finite")

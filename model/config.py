@@ -1,0 +1,63 @@
+"""``config.json`` of a checkpoint: what the network is, how pictures reach it, how captions leave it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT_VERSION = 1
+
+
+class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a decoded RGB picture becomes the network's input.
+
+    ``squash`` resizes both sides to ``image_size`` without regard to the aspect ratio (the ancestor's
+    geometry); ``crop`` resizes the shorter side and takes the centre. ``mean`` and ``std`` are per RGB
+    channel, for values scaled to 0..1.
+    """
+
+    image_size: int = 224
+    resize: Literal["squash", "crop"] = "squash"
+    filter: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sizes of the network. ``encoder`` is a torchvision ResNet's name or ``mobilenet_edgetpu``."""
+
+    encoder: str = "resnet152"
+    embed_size: int = 256
+    hidden_size: int = 512
+    num_layers: int = 1
+    dropout: float = 0.0
+
+
+class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Words in a caption at most; length of word sequences that never repeat in it (0: any may)."""
+
+    max_length: int = 20
+    no_repeat_ngram: int = 3
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of ``config.json``.
+
+    ``files`` maps each other file of the checkpoint to its SHA-256; ``card`` holds what people ask of a
+    model (data, licence, scores) and is never needed to run it.
+    """
+
+    name: str
+    vocabulary_size: int
+    architecture: Architecture = Architecture()
+    preprocessing: Preprocessing = Preprocessing()
+    decoding: Decoding = Decoding()
+    files: dict[str, str] = {}
+    card: dict[str, Any] = {}
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def revision(self) -> str:
+        """Twelve hexadecimal digits that change whenever the weights do."""
+        return self.files.get("model.safetensors", "unsaved")[:12]

@@ -1,0 +1,109 @@
+"""Greedy and beam search over a :class:`model.network.CaptionNetwork`, a whole batch at a time.
+
+Both give the words' log-probabilities under the network's own softmax. Words that may not come next
+(specials, a repetition) are passed over, not renormalised away.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.config import Decoding
+from model.network import CaptionNetwork, State
+from model.vocabulary import END_ID, PAD_ID, START_ID, UNK_ID
+
+
+class Decoded(NamedTuple):
+    """Captions as ids, best first.
+
+    ``tokens`` int64 [B, K, T], each row its words, ``<end>`` if it was reached, then ``<pad>``;
+    ``log_probs`` float [B, K, T], zero under ``<pad>``.
+    """
+
+    tokens: Tensor
+    log_probs: Tensor
+
+
+@torch.inference_mode()
+def greedy(network: CaptionNetwork, embedding: Tensor, limits: Decoding) -> Decoded:
+    """The likeliest word at each step, until every caption of the batch has ended.
+
+    :param embedding: [B, embed_size]
+    """
+    state = network.start(embedding)
+    word = torch.full(embedding.shape[:1], START_ID, device=embedding.device)  # [B]
+    ended = torch.zeros_like(word, dtype=torch.bool)  # [B]
+    tokens, log_probs = word.new_empty(len(word), 0), embedding.new_empty(len(word), 0)  # [B, t]
+    while tokens.shape[1] < limits.max_length + 1 and not ended.all():
+        scores, state = _next_scores(network, word, state, tokens, limits)  # [B, V]
+        score, word = scores.max(dim=-1)  # [B], [B]
+        word = word.masked_fill(ended, PAD_ID)
+        tokens = torch.cat([tokens, word[:, None]], dim=1)
+        log_probs = torch.cat([log_probs, score.masked_fill(ended, 0.0)[:, None]], dim=1)
+        ended = ended | (word == END_ID)
+    return Decoded(tokens[:, None], log_probs[:, None])
+
+
+@torch.inference_mode()
+def beam_search(network: CaptionNetwork, embedding: Tensor, limits: Decoding, width: int) -> Decoded:
+    """The ``width`` captions of highest log-probability that beam search finds, K = width.
+
+    :param embedding: [B, embed_size]
+    """
+    batch, device = embedding.shape[0], embedding.device
+    state = network.start(embedding.repeat_interleave(width, dim=0))  # rows: B · K
+    word = torch.full((batch * width,), START_ID, device=device)
+    ended = torch.zeros(batch, width, dtype=torch.bool, device=device)
+    tokens = word.new_empty(batch * width, 0)  # [B · K, t]
+    log_probs = embedding.new_empty(batch * width, 0)  # [B · K, t]
+    total = torch.full((batch, width), float("-inf"), dtype=embedding.dtype, device=device)
+    total[:, 0] = 0.0  # all beams begin alike: only the first may branch
+    first_row = torch.arange(batch, device=device)[:, None] * width  # [B, 1]
+    while tokens.shape[1] < limits.max_length + 1 and not ended.all():
+        scores, state = _next_scores(network, word, state, tokens, limits)  # [B · K, V]
+        vocabulary_size = scores.shape[-1]
+        # A caption that has ended goes on with <pad> at no cost, and with nothing else.
+        scores = scores.masked_fill(ended.view(-1, 1), float("-inf"))
+        scores[:, PAD_ID] = torch.where(ended.view(-1), 0.0, scores[:, PAD_ID])
+        candidates = (total.view(-1, 1) + scores).view(batch, -1)  # [B, K · V]
+        total, best = candidates.topk(width, dim=-1)  # [B, K]
+        rows = (first_row + best // vocabulary_size).view(-1)  # [B · K]: the beam each one continues
+        word = (best % vocabulary_size).view(-1)
+        state = (state[0][:, rows], state[1][:, rows])
+        tokens = torch.cat([tokens[rows], word[:, None]], dim=1)
+        log_probs = torch.cat([log_probs[rows], scores[rows, word][:, None]], dim=1)
+        ended = ended.view(-1)[rows].view(batch, width) | (word == END_ID).view(batch, width)
+    return Decoded(tokens.view(batch, width, -1), log_probs.view(batch, width, -1))
+
+
+def _next_scores(
+    network: CaptionNetwork, word: Tensor, state: State, tokens: Tensor, limits: Decoding
+) -> tuple[Tensor, State]:
+    """Log-probability of each word coming next, -inf for those that may not: [B, V]."""
+    logits, state = network.step(word, state)
+    scores = logits.log_softmax(dim=-1)
+    scores[:, [PAD_ID, START_ID, UNK_ID]] = float("-inf")
+    length = tokens.shape[1]
+    if length == 0:
+        scores[:, END_ID] = float("-inf")  # a caption has at least one word
+    elif length >= limits.max_length:
+        end = scores[:, END_ID].clone()  # room for <end> alone
+        scores.fill_(float("-inf"))
+        scores[:, END_ID] = end
+    elif limits.no_repeat_ngram:
+        scores.scatter_(1, tokens[:, -1:], float("-inf"))  # "the the"; PAD_ID is -inf already
+        _forbid_repeats(scores, tokens, limits.no_repeat_ngram)
+    return scores, state
+
+
+def _forbid_repeats(scores: Tensor, tokens: Tensor, n: int) -> None:
+    """Set to -inf, in place, each word that would complete an n-gram the caption already holds."""
+    if tokens.shape[1] < n:
+        return
+    grams = tokens.unfold(1, n, 1)  # [B, t - n + 1, n]
+    seen = (grams[:, :, :-1] == tokens[:, None, 1 - n :]).all(dim=-1)  # [B, t - n + 1]
+    repeats = torch.zeros_like(scores, dtype=torch.int32).scatter_add_(1, grams[:, :, -1], seen.int())
+    scores.masked_fill_(repeats > 0, float("-inf"))

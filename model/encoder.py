@@ -1,0 +1,69 @@
+"""The CNN encoders, picture → feature map: any torchvision ResNet by name, and MobileNet-EdgeTPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+MOBILENET_EDGETPU = "mobilenet_edgetpu"
+
+
+class ResNetEncoder(nn.Module):
+    """A torchvision ResNet (He et al. 2015) without its classifier: [B, 3, S, S] → [B, C, S/32, S/32]."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        resnet = torchvision.models.get_model(name, weights=None)
+        self.feature_size: int = resnet.fc.in_features
+        self.resnet = nn.Sequential(*list(resnet.children())[:-2])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.resnet(images)
+
+    def stages(self) -> list[nn.Module]:
+        """Parts in order from the picture to the features, for training that releases the last ones first."""
+        return [self.resnet[:4], *list(self.resnet)[4:]]
+
+
+class MobileNetEdgeTPUEncoder(nn.Module):
+    """MobileNet-EdgeTPU 1.0 (Howard, Gupta 2019): [B, 3, S, S] → [B, 1280, S/32, S/32]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # "same": TensorFlow pads after the picture first, which moves every stride-2 grid.
+        net: Any = timm.create_model("mobilenet_edgetpu_100", pad_type="same", act_layer=nn.ReLU)
+        # The published network has no activation inside its first block; timm's has one there.
+        net.blocks[0][0].bn1.act = nn.Identity()
+        self.feature_size: int = net.num_features
+        self.stem = nn.Sequential(net.conv_stem, net.bn1)
+        self.blocks = net.blocks
+        self.head = nn.Sequential(net.conv_head, net.bn2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.blocks(self.stem(images)))
+
+    def stages(self) -> list[nn.Module]:
+        """Parts in order from the picture to the features, for training that releases the last ones first."""
+        return [self.stem, *self.blocks, self.head]
+
+
+def build_encoder(name: str) -> ResNetEncoder | MobileNetEdgeTPUEncoder:
+    """An encoder with random weights.
+
+    :raises ValueError: ``name`` is neither ``mobilenet_edgetpu`` nor a torchvision ResNet
+    """
+    if name == MOBILENET_EDGETPU:
+        return MobileNetEdgeTPUEncoder()
+    known = torchvision.models.list_models(module=torchvision.models.resnet)
+    if name not in known:
+        raise ValueError(f"unknown encoder {name!r}; known: {MOBILENET_EDGETPU}, {', '.join(known)}")
+    return ResNetEncoder(name)
+
+
+def channels_last(module: nn.Module) -> nn.Module:
+    """Lay 4-d weights out as NHWC, which convolutions run fastest on; values do not change."""
+    return module.to(memory_format=torch.channels_last)

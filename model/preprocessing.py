@@ -1,0 +1,114 @@
+"""Bytes of a picture → the uint8 pixels the network takes. Used alike by training, service and command line.
+
+Normalisation is not here: it runs on the device (:meth:`model.network.CaptionNetwork.normalise`).
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from model.config import Preprocessing
+from model.errors import TooManyPixels, UnreadablePicture, UnsupportedPicture
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_IMAGE_PIXELS = 40_000_000
+
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+# Our own limit, checked from the header, is stricter than Pillow's warning.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def load_pixels(
+    source: bytes | Path, config: Preprocessing, max_pixels: int = MAX_IMAGE_PIXELS
+) -> NDArray[np.uint8]:
+    """Decode one picture to uint8 RGB of shape [image_size, image_size, 3].
+
+    The format is decided by the bytes alone; only the first frame of an animation is read; EXIF
+    orientation is applied; transparency is laid on white.
+
+    :raises UnsupportedPicture: the bytes are none of :data:`FORMATS`
+    :raises UnreadablePicture: they are, but damaged, cut off or empty
+    :raises TooManyPixels: the header declares more than ``max_pixels``
+    """
+    return to_pixels(open_picture(source, config, max_pixels), config)
+
+
+def open_picture(source: bytes | Path, config: Preprocessing, max_pixels: int) -> Image.Image:
+    """Decode to an upright RGB picture of any size (a large JPEG may come out already reduced)."""
+    if isinstance(source, bytes):
+        head, stream = source[:16], io.BytesIO(source)
+        return _decode(head, stream, config, max_pixels)
+    with source.open("rb") as file:
+        head = file.read(16)
+        file.seek(0)
+        return _decode(head, file, config, max_pixels)
+
+
+def _decode(head: bytes, stream: BinaryIO, config: Preprocessing, max_pixels: int) -> Image.Image:
+    if not head:
+        raise UnreadablePicture("the picture is empty")
+    if not _is_supported(head):
+        raise UnsupportedPicture("not a supported picture: send JPEG, PNG, WebP, GIF or BMP")
+    try:
+        image = Image.open(stream, formats=FORMATS)
+        width, height = image.size
+    except Image.DecompressionBombError:
+        raise TooManyPixels(f"the picture has more than {max_pixels:,} pixels") from None
+    except Exception:  # decoders raise OSError, ValueError, SyntaxError, struct.error and others
+        raise UnreadablePicture("the picture's header is damaged or cut off") from None
+    if width * height > max_pixels:
+        raise TooManyPixels(
+            f"the picture is {width:,} × {height:,} pixels; at most {max_pixels:,} pixels are taken"
+        )
+    try:
+        # JPEG can be decoded at half size almost for free; twice the target leaves the filter its work.
+        image.draft("RGB", (2 * config.image_size, 2 * config.image_size))
+        image.load()
+        return _to_rgb(_upright(image))
+    except Exception:
+        raise UnreadablePicture("the picture is damaged or cut off") from None
+
+
+def _is_supported(head: bytes) -> bool:
+    return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")) or (
+        head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken EXIF must not cost the picture
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):  # 16-bit greyscale; convert("RGB") would clip instead of scale
+        values = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray((values / 257.0).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def to_pixels(image: Image.Image, config: Preprocessing) -> NDArray[np.uint8]:
+    """Resize an RGB picture as ``config`` says → uint8 array [image_size, image_size, 3]."""
+    size, resample = config.image_size, _FILTERS[config.filter]
+    if config.resize == "squash":
+        image = image.resize((size, size), resample)
+    else:
+        image = ImageOps.fit(image, (size, size), resample)
+    return np.asarray(image)

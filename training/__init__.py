@@ -1,0 +1,1 @@
+"""The pipeline that makes checkpoints: data → vocabulary → features → training → evaluation."""
