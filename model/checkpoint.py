@@ -17,13 +17,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from model.config import FORMAT_VERSION, Config
+from model.config import CARD, CONFIG, VOCABULARY, WEIGHTS, Config, load_config, read_file
 from model.errors import CheckpointError
 from model.network import CaptionNetwork
 from model.vocabulary import Vocabulary
-
-WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabulary.json", "README.md"
-BUNDLED = Path(__file__).parent / "bundled"
 
 
 class Checkpoint(msgspec.Struct):
@@ -34,29 +31,12 @@ class Checkpoint(msgspec.Struct):
     network: CaptionNetwork
 
 
-def load_config(folder: Path) -> Config:
-    """Read ``config.json`` alone.
-
-    :raises CheckpointError: it is missing, not JSON, of another format version, or a field is wrong
-    """
-    raw = _read(folder, CONFIG)
-    try:
-        version = msgspec.json.decode(raw, type=dict).get("format_version")
-        if version != FORMAT_VERSION:
-            raise CheckpointError(
-                f"{CONFIG} has format version {version!r}; this program reads version {FORMAT_VERSION}"
-            )
-        return msgspec.json.decode(raw, type=Config)
-    except msgspec.DecodeError as error:
-        raise CheckpointError(f"{CONFIG} is not usable: {error}") from None
-
-
 def load_vocabulary(folder: Path, config: Config) -> Vocabulary:
     """Read ``vocabulary.json`` and hold it against ``config``.
 
     :raises CheckpointError: missing, not a list of words, altered, or of another size
     """
-    raw = _read(folder, VOCABULARY)
+    raw = read_file(folder, VOCABULARY)
     _check_hash(raw, VOCABULARY, config)
     try:
         vocabulary = Vocabulary(msgspec.json.decode(raw, type=list[str]))
@@ -69,12 +49,6 @@ def load_vocabulary(folder: Path, config: Config) -> Vocabulary:
     return vocabulary
 
 
-def load_card(folder: Path) -> str:
-    """Text of the model card, empty where the checkpoint has none."""
-    path = folder / CARD
-    return path.read_text("utf-8") if path.is_file() else ""
-
-
 def load(folder: Path) -> Checkpoint:
     """Load a checkpoint in eval mode, in float32, on the CPU.
 
@@ -82,7 +56,7 @@ def load(folder: Path) -> Checkpoint:
     """
     config = load_config(folder)
     vocabulary = load_vocabulary(folder, config)
-    raw = _read(folder, WEIGHTS)
+    raw = read_file(folder, WEIGHTS)
     _check_hash(raw, WEIGHTS, config)
     try:
         tensors = safetensors.torch.load(raw)
@@ -136,15 +110,6 @@ def save(folder: Path, checkpoint: Checkpoint, card: str = "") -> None:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-
-
-def _read(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except FileNotFoundError:
-        raise CheckpointError(f"{name} is missing from the checkpoint folder {folder}") from None
-    except OSError as error:
-        raise CheckpointError(f"{name} cannot be read: {error.strerror}") from None
 
 
 def _check_hash(raw: bytes, name: str, config: Config) -> None:

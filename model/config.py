@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from model.errors import CheckpointError
+
 FORMAT_VERSION = 1
+WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabulary.json", "README.md"
+BUNDLED = Path(__file__).parent / "bundled"
 
 
 class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,4 +65,40 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def revision(self) -> str:
         """Twelve hexadecimal digits that change whenever the weights do."""
-        return self.files.get("model.safetensors", "unsaved")[:12]
+        return self.files.get(WEIGHTS, "unsaved")[:12]
+
+
+def load_config(folder: Path) -> Config:
+    """Read ``config.json`` alone.
+
+    :raises CheckpointError: it is missing, not JSON, of another format version, or a field is wrong
+    """
+    raw = read_file(folder, CONFIG)
+    try:
+        version = msgspec.json.decode(raw, type=dict).get("format_version")
+        if version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{CONFIG} has format version {version!r}; this program reads version {FORMAT_VERSION}"
+            )
+        return msgspec.json.decode(raw, type=Config)
+    except msgspec.DecodeError as error:
+        raise CheckpointError(f"{CONFIG} is not usable: {error}") from None
+
+
+def load_card(folder: Path) -> str:
+    """Text of the model card, empty where the checkpoint has none."""
+    path = folder / CARD
+    return path.read_text("utf-8") if path.is_file() else ""
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    """One file of a checkpoint folder.
+
+    :raises CheckpointError: it is missing or cannot be read
+    """
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{name} is missing from the checkpoint folder {folder}") from None
+    except OSError as error:
+        raise CheckpointError(f"{name} cannot be read: {error.strerror}") from None

@@ -19,8 +19,8 @@ from __future__ import annotations
 class CaptionerError(Exception):
     """Base of every error this project raises on purpose; ``str(error)`` is safe to show to a client."""
 
-    status = 500
-    title = "Internal error"
+    status = 503
+    title = "Something went wrong inside the service"
     code = "internal"
 
     def __init__(self, detail: str) -> None:
