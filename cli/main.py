@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from cli.serve import serve
 from model.errors import CaptionerError
 
 cli = typer.Typer(
@@ -20,6 +21,9 @@ cli = typer.Typer(
 @cli.callback()
 def _program() -> None:
     pass
+
+
+cli.command("serve")(serve)
 
 
 def app() -> None:

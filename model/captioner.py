@@ -5,33 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from model import checkpoint as checkpoints
+from model.caption import Caption, Word
 from model.decoding import Decoded, beam_search, greedy
 from model.encoder import channels_last
 from model.errors import InferenceError
 from model.vocabulary import END_ID, PAD_ID, detokenize
-
-MAX_BEAM = 10
-
-
-class Word(msgspec.Struct, frozen=True):
-    """A word of a caption and its log-probability given the words before it (natural logarithm)."""
-
-    text: str
-    log_probability: float
-
-
-class Caption(msgspec.Struct, frozen=True):
-    """One caption. ``log_probability`` sums over its words and the end of the sentence."""
-
-    text: str
-    log_probability: float
-    words: tuple[Word, ...]
 
 
 class Captioner:
@@ -62,7 +45,7 @@ class Captioner:
         """Caption a batch; pictures with different beam widths share one pass through the encoder.
 
         :param pixels: uint8 [B, S, S, 3], as :func:`model.preprocessing.load_pixels` gives each
-        :param beams: beam width of each picture, 1 (greedy) to :data:`MAX_BEAM`
+        :param beams: beam width of each picture, 1 (greedy) to :data:`model.caption.MAX_BEAM`
         :returns: for each picture its ``beam`` captions, best first, or why there are none
         """
         images = torch.from_numpy(pixels).to(self.device)  # [B, S, S, 3]

@@ -1,0 +1,86 @@
+"""The HTTP application: settings and a runner in, ASGI out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from model.errors import CaptionerError
+from service.admission import Admission
+from service.board import Board
+from service.decode import DecodePool
+from service.metrics import Metrics
+from service.middleware import ApiKeys, RequestContext
+from service.pipeline import Pipeline
+from service.problems import problem_response
+from service.routes import captions, pages, status
+from service.runner import Runner
+from service.settings import Settings
+from service.state import AppState
+
+DESCRIPTION = """Send a picture, get one good English sentence about it.
+
+    curl -F image=@photo.jpg http://127.0.0.1:8000/caption
+
+Every error is an RFC 9457 problem document; 429 and 503 say with `Retry-After` when to come again.
+"""
+
+
+def create_app(settings: Settings, runner: Runner, board: Board | None = None, front_end: int = 0) -> FastAPI:
+    """An application that captions with ``runner``.
+
+    :param board: shared with the service's other processes; a private one unless given
+    :param front_end: this process's row on the board
+    """
+    board = board or Board.private()
+    metrics = Metrics()
+    admission = Admission(board, front_end, settings.max_queue, runner, metrics)
+    decoder = DecodePool(settings.max_image_pixels)
+    pipeline = Pipeline(runner, admission, decoder, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await runner.start()
+        yield
+        await runner.stop()
+        decoder.close()
+
+    app = FastAPI(
+        title="Captioner",
+        version=status.VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.captioner = AppState(settings, runner, board, metrics, admission, pipeline)
+    for known in (CaptionerError, HTTPException, RequestValidationError):
+        app.add_exception_handler(known, _answer_problem)
+    for routes in (captions, status, pages):
+        app.include_router(routes.router)
+    pages.mount_assets(app)
+    # The last one added is the outermost.
+    if settings.api_keys:
+        app.add_middleware(ApiKeys, keys=settings.api_keys)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(RequestContext, board=board, metrics=metrics)
+    return app
+
+
+async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
+    return problem_response(error, request.state.request_id)

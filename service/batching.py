@@ -1,0 +1,110 @@
+"""The device worker's queue: which pictures go into the next batch, and when it leaves.
+
+A batch leaves as soon as the device is idle. At saturation the queue refills by itself, so waiting buys
+nothing; at low load it taxes everyone. The one exception: a partial batch is held a moment while pictures
+that are already admitted are still being decoded.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+HOLD_S = 0.002
+
+Reason = Literal["full", "idle", "waited", "alone"]
+
+
+class Job(msgspec.Struct):
+    """One picture in the queue. ``pixels`` is its uint8 bytes [S, S, 3]; times as :func:`time.monotonic`."""
+
+    client: bytes
+    id: int
+    beam: int
+    deadline: float
+    alone: bool
+    pixels: memoryview
+    queued_at: float
+
+
+def batch_sizes(largest: int) -> list[int]:
+    """The fixed sizes that batches have, so that each can be warmed up: 1, 2, 4, … ``largest``."""
+    sizes = [1]
+    while sizes[-1] * 2 < largest:
+        sizes.append(sizes[-1] * 2)
+    return sizes if largest == 1 else [*sizes, largest]
+
+
+class BatchQueue:
+    """Jobs in order of arrival. One thread puts and cancels, another takes batches."""
+
+    def __init__(
+        self, sizes: list[int], decoding: Callable[[], int], on_expired: Callable[[Job], None], pads: bool
+    ) -> None:
+        """
+        :param sizes: allowed batch sizes, ascending
+        :param decoding: how many admitted pictures are being decoded right now
+        :param on_expired: told of each job that is dropped because its deadline has passed
+        :param pads: the device pads a batch up to the next size for next to nothing (a GPU); otherwise a
+            batch is cut down to the size below and the rest follow in the next one
+        """
+        self._sizes = sizes
+        self._decoding = decoding
+        self._on_expired = on_expired
+        self._pads = pads
+        self._jobs: deque[Job] = deque()
+        self._changed = threading.Condition()
+
+    def put(self, job: Job) -> None:
+        with self._changed:
+            self._jobs.append(job)
+            self._changed.notify()
+
+    def cancel(self, client: bytes, job_id: int) -> None:
+        """Take a job out if it is still waiting."""
+        with self._changed:
+            kept = [job for job in self._jobs if (job.client, job.id) != (client, job_id)]
+            self._jobs = deque(kept)
+
+    def next_batch(self) -> tuple[list[Job], Reason]:
+        """Wait for the next batch: live jobs, oldest first, of a count that :meth:`_size` allows."""
+        hold_until: float | None = None
+        with self._changed:
+            while True:
+                self._drop_expired()
+                if not self._jobs:
+                    hold_until = None
+                    self._changed.wait()
+                elif self._jobs[0].alone:
+                    return [self._jobs.popleft()], "alone"
+                elif len(self._jobs) >= self._sizes[-1]:
+                    return self._take(), "full"
+                elif hold_until is None and self._decoding():
+                    hold_until = time.monotonic() + HOLD_S
+                elif hold_until is None or not self._decoding():
+                    return self._take(), "idle"
+                elif (left := hold_until - time.monotonic()) > 0:
+                    self._changed.wait(left)
+                else:
+                    return self._take(), "waited"
+
+    def _take(self) -> list[Job]:
+        run = 0
+        while run < min(len(self._jobs), self._sizes[-1]) and not self._jobs[run].alone:
+            run += 1
+        if not self._pads:
+            run = max(size for size in self._sizes if size <= run)
+        return [self._jobs.popleft() for _ in range(run)]
+
+    def _drop_expired(self) -> None:
+        now = time.monotonic()
+        expired = [job for job in self._jobs if job.deadline <= now]
+        if expired:
+            self._jobs = deque(job for job in self._jobs if job.deadline > now)
+        for job in expired:
+            self._on_expired(job)

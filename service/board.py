@@ -1,0 +1,110 @@
+"""A page of shared memory that the service's processes read and write without asking each other.
+
+Each cell has one writer, so no lock is needed: a front end writes its own row, a device worker its own,
+the supervisor the rest. Readers may see a value a moment old.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Board:
+    """Counts of pictures in flight and signs of life; times are seconds of :func:`time.monotonic`."""
+
+    def __init__(self, cells: np.ndarray[Any, Any]) -> None:
+        self._cells = cells
+
+    @staticmethod
+    def _layout(front_ends: int, workers: int) -> np.dtype[Any]:
+        return np.dtype(
+            [
+                ("draining", np.int64),
+                ("restarts", np.int64),
+                ("front_ends", [("admitted", np.int64), ("decoding", np.int64)], (front_ends,)),
+                (
+                    "workers",
+                    [("heartbeat", np.float64), ("busy_since", np.float64), ("picture_s", np.float64)],
+                    (workers,),
+                ),
+            ]
+        )
+
+    @classmethod
+    def private(cls) -> Board:
+        """A board for one process with one worker: tests, and runners that need no worker processes."""
+        return cls(np.zeros((), cls._layout(1, 1)))
+
+    @classmethod
+    def create(cls, path: Path, front_ends: int, workers: int) -> Board:
+        return cls(np.memmap(path, cls._layout(front_ends, workers), mode="w+", shape=()))
+
+    @classmethod
+    def attach(cls, path: Path, front_ends: int, workers: int) -> Board:
+        return cls(np.memmap(path, cls._layout(front_ends, workers), mode="r+", shape=()))
+
+    @property
+    def draining(self) -> bool:
+        return bool(self._cells["draining"])
+
+    def drain(self) -> None:
+        self._cells["draining"] = 1
+
+    @property
+    def restarts(self) -> int:
+        """Device workers restarted since the start."""
+        return int(self._cells["restarts"])
+
+    def count_restart(self) -> None:
+        self._cells["restarts"] += 1
+
+    @property
+    def admitted(self) -> int:
+        """Pictures admitted and not yet answered, over all front ends."""
+        return int(self._cells["front_ends"]["admitted"].sum())
+
+    @property
+    def decoding(self) -> int:
+        """Pictures being decoded at this moment, over all front ends."""
+        return int(self._cells["front_ends"]["decoding"].sum())
+
+    def add_admitted(self, front_end: int, change: int) -> None:
+        self._cells["front_ends"]["admitted"][front_end] += change
+
+    def add_decoding(self, front_end: int, change: int) -> None:
+        self._cells["front_ends"]["decoding"][front_end] += change
+
+    def forget_front_end(self, front_end: int) -> None:
+        """Its process is gone, and with it what it had admitted."""
+        self._cells["front_ends"][front_end] = (0, 0)
+
+    def beat(self, worker: int) -> None:
+        self._cells["workers"]["heartbeat"][worker] = time.monotonic()
+
+    def set_busy(self, worker: int, busy: bool) -> None:
+        self._cells["workers"]["busy_since"][worker] = time.monotonic() if busy else 0.0
+
+    def forget_worker(self, worker: int) -> None:
+        """A new process takes its place: what the old one wrote no longer holds."""
+        self._cells["workers"]["busy_since"][worker] = 0.0
+        self.beat(worker)
+
+    def silence_s(self, worker: int) -> float:
+        """Seconds since the worker last showed life: since its last heartbeat, or in its present batch."""
+        now, row = time.monotonic(), self._cells["workers"][worker]
+        return max(now - float(row["heartbeat"]), now - float(row["busy_since"] or now))
+
+    def record_pace(self, worker: int, picture_s: float) -> None:
+        """Fold one batch's seconds per picture into the worker's moving average."""
+        paces = self._cells["workers"]["picture_s"]
+        paces[worker] = 0.8 * paces[worker] + 0.2 * picture_s if paces[worker] else picture_s
+
+    @property
+    def picture_s(self) -> float:
+        """Seconds a picture takes, all workers together; 0 before the first batch."""
+        rates = [1 / pace for pace in self._cells["workers"]["picture_s"] if pace]
+        return 1 / sum(rates) if rates else 0.0

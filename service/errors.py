@@ -1,0 +1,66 @@
+"""The HTTP service's part of the error tree (its root is :mod:`model.errors`).
+
+ServiceError
+├── MalformedRequest    400  not HTTP, not multipart, or not as either should be
+├── KeyRequired         401  no API key, or a wrong one
+├── UploadTooSlow       408  the body did not arrive in time
+├── UploadTooLarge      413  more bytes than the limit
+├── UnsupportedBody     415  neither multipart nor image/*
+├── UnusableRequest     422  well formed, but a field is missing, unknown or out of range
+├── QueueFull           429  as many pictures admitted as the limit allows
+├── NotReady            503  loading, draining, or no worker
+├── WorkerLost          503  the worker died with this picture, twice
+└── DeadlinePassed      504  no answer in time
+"""
+
+from __future__ import annotations
+
+from model.errors import CaptionerError
+
+
+class ServiceError(CaptionerError):
+    """Base of the errors that the service itself answers with; ``headers`` go into the response."""
+
+    def __init__(self, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.headers = headers or {}
+
+
+class MalformedRequest(ServiceError):
+    status, title, code = 400, "Malformed request", "malformed-request"
+
+
+class KeyRequired(ServiceError):
+    status, title, code = 401, "API key required", "key-required"
+
+
+class UploadTooSlow(ServiceError):
+    status, title, code = 408, "Upload too slow", "upload-too-slow"
+
+
+class UploadTooLarge(ServiceError):
+    status, title, code = 413, "Upload too large", "upload-too-large"
+
+
+class UnsupportedBody(ServiceError):
+    status, title, code = 415, "Unsupported request body", "unsupported-body"
+
+
+class UnusableRequest(ServiceError):
+    status, title, code = 422, "Unusable request", "unusable-request"
+
+
+class QueueFull(ServiceError):
+    status, title, code = 429, "Queue full", "queue-full"
+
+
+class NotReady(ServiceError):
+    status, title, code = 503, "Not ready", "not-ready"
+
+
+class WorkerLost(ServiceError):
+    status, title, code = 503, "Worker lost", "worker-lost"
+
+
+class DeadlinePassed(ServiceError):
+    status, title, code = 504, "Deadline passed", "deadline-passed"

@@ -1,0 +1,89 @@
+"""A front-end process: uvicorn on the listening socket that the supervisor opened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from service.app import create_app
+from service.board import Board
+from service.logs import set_up_logging
+from service.remote import RemoteRunner
+from service.settings import Settings
+
+MAX_HEADER_BYTES = 65_536
+FORCED_STOP_S = 1
+
+
+class FrontEndSpec(msgspec.Struct, frozen=True):
+    """All a front end needs to know; its supervisor writes it as one JSON line on standard input."""
+
+    index: int
+    socket_fd: int
+    settings: dict[str, object]
+    board: str
+    addresses: list[str]
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that leaves signals alone: at a stop it goes on listening until accepted work has ended."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def drain(self, timeout_s: float) -> None:
+        """Answer what has been accepted, for at most ``timeout_s``, then stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while tasks := self.server_state.tasks:  # new ones may come while these end
+                    await asyncio.wait(tasks)
+        self.should_exit = True
+
+
+async def serve(spec: FrontEndSpec) -> None:
+    settings = Settings.model_validate(spec.settings)
+    board = Board.attach(Path(spec.board), settings.http_workers, len(spec.addresses))
+    app = create_app(settings, RemoteRunner(spec.addresses, board), board, spec.index)
+    config = uvicorn.Config(
+        app,
+        http="h11",  # strict, and with a cap on headers
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=FORCED_STOP_S,
+    )
+    server = Server(config)
+    drains: list[asyncio.Task[None]] = []
+
+    def start_drain() -> None:
+        if not drains:
+            drains.append(asyncio.create_task(server.drain(settings.drain_timeout)))
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, start_drain)
+    loop.add_reader(sys.stdin.fileno(), os._exit, 1)  # closed: the supervisor is gone
+    await server.serve(sockets=[socket.socket(fileno=spec.socket_fd)])
+
+
+def main() -> None:
+    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=FrontEndSpec)
+    set_up_logging(str(spec.settings["log_format"]), str(spec.settings["log_level"]))
+    with asyncio.Runner(loop_factory=uvicorn.Config(app="", log_config=None).get_loop_factory()) as runner:
+        runner.run(serve(spec))
+
+
+if __name__ == "__main__":
+    main()

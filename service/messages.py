@@ -1,0 +1,62 @@
+"""What a front end and a device worker say to each other over ZeroMQ, as MessagePack.
+
+A :class:`Submit` is followed by a second frame, the uint8 pixels.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from model.caption import Caption
+from service.runner import ModelInfo
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """Front end → worker: tell me when you are ready."""
+
+
+class Submit(msgspec.Struct, frozen=True, tag=True):
+    """Front end → worker: caption this picture. ``alone``: it was in a batch that died; risk no other."""
+
+    id: int
+    beam: int
+    deadline: float
+    alone: bool
+
+
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    """Front end → worker: nobody waits for this picture any more."""
+
+    id: int
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Worker → front end: loaded and warm."""
+
+    model: ModelInfo
+
+
+class Answered(msgspec.Struct, frozen=True, tag=True):
+    """Worker → front end: the captions of a picture, best first."""
+
+    id: int
+    captions: list[Caption]
+    queue_s: float
+    inference_s: float
+    batch_size: int
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """Worker → front end: no caption; ``expired`` when its deadline passed in the queue."""
+
+    id: int
+    detail: str
+    expired: bool
+
+
+ToWorker = Hello | Submit | Cancel
+ToFrontEnd = Ready | Answered | Failed
+
+encode = msgspec.msgpack.Encoder().encode
+decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
+decode_to_front_end = msgspec.msgpack.Decoder(ToFrontEnd).decode

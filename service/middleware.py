@@ -1,0 +1,128 @@
+"""Pure ASGI middleware: what every request gets. (Starlette's ``BaseHTTPMiddleware`` hides disconnects.)"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import time
+import uuid
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.board import Board
+from service.errors import KeyRequired
+from service.metrics import Metrics
+from service.problems import problem_response
+
+CLIENT_GONE = 499  # what nginx logs; nobody receives it
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+log = logging.getLogger("captioner.access")
+
+
+class RequestContext:
+    """Outermost: request id, start time, security headers, metrics, one log line, and the last resort."""
+
+    def __init__(self, app: ASGIApp, board: Board, metrics: Metrics) -> None:
+        self.app = app
+        self.board = board
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        wanted = Headers(scope=scope).get("x-request-id", "")
+        request_id = wanted if _SANE_ID.fullmatch(wanted) else uuid.uuid4().hex
+        started = time.monotonic()
+        state = scope.setdefault("state", {})
+        state.update(request_id=request_id, started=started)
+        status = CLIENT_GONE
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                if self.board.draining:
+                    headers["Connection"] = "close"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except ClientGone:
+            pass
+        except (
+            Exception
+        ) as error:  # nothing below knew it; what happens after the first byte cannot be mended
+            if status != CLIENT_GONE:
+                raise
+            await problem_response(error, request_id)(scope, receive, send_with_headers)
+        finally:
+            self._record(scope, status, time.monotonic() - started)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self.metrics.requests.labels(route, str(status)).inc()
+        self.metrics.request_seconds.labels(route).observe(seconds)
+        quiet = route.startswith("/health") or route == "/metrics"
+        log.log(
+            logging.DEBUG if quiet else logging.INFO,
+            "%s %s %d",
+            scope["method"],
+            scope["path"],
+            status,
+            extra={
+                "request_id": scope["state"]["request_id"],
+                "ms": round(seconds * 1000, 1),
+                **scope["state"].get("log_fields", {}),
+            },
+        )
+
+
+class ClientGone(Exception):
+    """The client closed the connection; there is nobody to answer."""
+
+
+class ApiKeys:
+    """Lets a request in that bears one of the keys; health, documentation and page are open to all."""
+
+    OPEN = re.compile(r"/|/health(/live|/ready)?|/docs|/openapi\.json|/static/.*")
+
+    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
+        self.app = app
+        self.keys = [key.encode() for key in keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self.OPEN.fullmatch(scope["path"]) or self._has_key(scope):
+            await self.app(scope, receive, send)
+            return
+        error = KeyRequired(
+            "send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
+            {"WWW-Authenticate": "Bearer"},
+        )
+        await problem_response(error, scope["state"]["request_id"])(scope, receive, send)
+
+    def _has_key(self, scope: Scope) -> bool:
+        headers = Headers(scope=scope)
+        offered = headers.getlist("x-api-key")
+        for value in headers.getlist("authorization"):
+            scheme, _, credentials = value.partition(" ")
+            offered.append(credentials.strip() if scheme.lower() == "bearer" else "")
+        if len(offered) != 1:  # none, or several that may contradict each other
+            return False
+        key = offered[0].encode("latin-1")
+        # Every key is compared, each in constant time: how long it takes tells nothing.
+        return True in [hmac.compare_digest(key, known) for known in self.keys]

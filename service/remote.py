@@ -1,0 +1,192 @@
+"""The runner of the real service: device workers in processes of their own, reached over ZeroMQ."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import zmq
+import zmq.asyncio
+from numpy.typing import NDArray
+from zmq.utils.monitor import parse_monitor_message
+
+from model.errors import InferenceError
+from service.board import Board
+from service.errors import DeadlinePassed, WorkerLost
+from service.messages import (
+    Answered,
+    Cancel,
+    Failed,
+    Hello,
+    Ready,
+    Submit,
+    ToWorker,
+    decode_to_front_end,
+    encode,
+)
+from service.runner import Inference, ModelInfo, State
+
+RECONNECT_MS = 20
+SILENT_S = 3.0  # a ready worker that shows no life for so long is not counted on
+
+log = logging.getLogger("captioner.remote")
+
+
+class RemoteRunner:
+    """Implements :class:`service.runner.Runner` over one :class:`Link` per device worker."""
+
+    def __init__(self, addresses: Sequence[str], board: Board) -> None:
+        self._context = zmq.asyncio.Context()
+        self._board = board
+        self._changed = asyncio.Event()
+        self._links = [Link(self._context, address, self._changed) for address in addresses]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._model: ModelInfo | None = None
+
+    async def start(self) -> None:
+        self._tasks = [asyncio.create_task(link.run()) for link in self._links]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._context.destroy(linger=0)
+
+    @property
+    def state(self) -> State:
+        ready = self._ready()
+        if any(self._board.silence_s(index) < SILENT_S for index, _ in ready):
+            return "ok"
+        return "loading" if self.model is None else "unavailable"
+
+    @property
+    def model(self) -> ModelInfo | None:
+        for link in self._links:
+            self._model = link.model or self._model
+        return self._model
+
+    def _ready(self) -> list[tuple[int, Link]]:
+        return [(index, link) for index, link in enumerate(self._links) if link.model]
+
+    async def caption(self, pixels: NDArray[np.uint8], beam: int, deadline: float) -> Inference:
+        """See :meth:`service.runner.Runner.caption`. A picture whose worker died is sent once more."""
+        link = await self._least_loaded(deadline)
+        try:
+            return await link.submit(pixels, beam, deadline, alone=False)
+        except WorkerLost:
+            log.warning("a picture is sent again: its worker died")
+            link = await self._least_loaded(deadline)
+            return await link.submit(pixels, beam, deadline, alone=True)
+
+    async def _least_loaded(self, deadline: float) -> Link:
+        while not (ready := self._ready()):
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    await self._changed.wait()
+            except TimeoutError:
+                raise WorkerLost("no device worker came back in time") from None
+        # A silent worker is the last choice: it may be stopped, but it may also be the only one.
+        silent_s = self._board.silence_s
+        return min(ready, key=lambda entry: (silent_s(entry[0]) > SILENT_S, entry[1].load))[1]
+
+
+class Link:
+    """The connection to one device worker, made anew whenever the worker is."""
+
+    def __init__(self, context: zmq.asyncio.Context, address: str, changed: asyncio.Event) -> None:
+        self._context = context
+        self._address = address
+        self._changed = changed
+        self._ids = itertools.count()
+        self._waiting: dict[int, asyncio.Future[Inference]] = {}
+        self._socket: zmq.asyncio.Socket | None = None
+        self.model: ModelInfo | None = None
+
+    @property
+    def load(self) -> int:
+        """Pictures sent and not yet answered."""
+        return len(self._waiting)
+
+    async def run(self) -> None:
+        """Keep connected until cancelled."""
+        while True:
+            # A fresh socket each time: an old one would hand what it still holds to the next worker.
+            socket = self._context.socket(zmq.DEALER)
+            socket.set(zmq.LINGER, 0)
+            socket.set(zmq.SNDHWM, 0)
+            socket.set(zmq.RCVHWM, 0)
+            socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
+            monitor = socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
+            self._socket = socket
+            socket.connect(self._address)
+            receiving = asyncio.create_task(self._receive(socket))
+            try:
+                await self._until_disconnected(socket, monitor)
+            finally:
+                receiving.cancel()
+                self._lose_worker()
+                socket.disable_monitor()
+                socket.close()
+
+    async def _until_disconnected(self, socket: zmq.asyncio.Socket, monitor: zmq.asyncio.Socket) -> None:
+        while True:
+            event = parse_monitor_message(await monitor.recv_multipart())["event"]
+            if event == zmq.EVENT_DISCONNECTED:
+                return
+            if event == zmq.EVENT_CONNECTED:
+                await socket.send(encode(Hello()))
+
+    def _lose_worker(self) -> None:
+        self.model = None
+        self._socket = None
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(WorkerLost("the device worker died with this picture"))
+
+    async def _receive(self, socket: zmq.asyncio.Socket) -> None:
+        while True:
+            match decode_to_front_end(await socket.recv()):
+                case Ready(model):
+                    self.model = model
+                    self._changed.set()
+                case Answered() as answer:
+                    result = Inference(answer.captions, answer.queue_s, answer.inference_s, answer.batch_size)
+                    if (future := self._waiting.get(answer.id)) and not future.done():
+                        future.set_result(result)
+                case Failed(job_id, detail, expired):
+                    error = DeadlinePassed(detail) if expired else InferenceError(detail)
+                    if (future := self._waiting.get(job_id)) and not future.done():
+                        future.set_exception(error)
+
+    async def submit(self, pixels: NDArray[np.uint8], beam: int, deadline: float, alone: bool) -> Inference:
+        """Send one picture and wait for its captions; a caller that gives up takes it out of the queue.
+
+        :raises WorkerLost: the worker died first
+        :raises DeadlinePassed: no answer by ``deadline``
+        :raises InferenceError: the network failed on this picture
+        """
+        job_id = next(self._ids)
+        future = self._waiting[job_id] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await self._send(Submit(job_id, beam, deadline, alone), pixels.data.cast("B"))
+                return await future
+        except TimeoutError:
+            raise DeadlinePassed("no caption in time") from None
+        finally:
+            self._waiting.pop(job_id, None)
+            if not future.done() or future.cancelled():
+                with contextlib.suppress(zmq.ZMQError, WorkerLost):
+                    await self._send(Cancel(job_id))
+
+    async def _send(self, message: ToWorker, *frames: memoryview) -> None:
+        if self._socket is None:
+            raise WorkerLost("the device worker is gone")
+        await self._socket.send_multipart([encode(message), *frames], copy=False)

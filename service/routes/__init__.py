@@ -1,0 +1,1 @@
+"""The HTTP routes. They are thin: the work is in :mod:`service.pipeline`."""

@@ -1,0 +1,91 @@
+"""``POST /caption`` and ``POST /captions``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+
+from model.errors import CaptionerError
+from service.disconnect import while_connected
+from service.openapi import multipart_body, problems, raw_body
+from service.problems import to_problem
+from service.schemas import CaptionResult, CaptionResults, FailedPicture, Options, Problem
+from service.state import state_of
+from service.upload import read_pictures
+
+MAX_PICTURES = 32
+
+router = APIRouter(tags=["captions"])
+
+
+@router.post(
+    "/caption",
+    summary="Caption one picture",
+    response_model=CaptionResult,
+    response_model_exclude_none=True,
+    responses=problems(400, 401, 408, 413, 415, 422, 429, 503, 504),
+    openapi_extra={"requestBody": {"required": True, "content": {**multipart_body("image"), **raw_body()}}},
+)
+async def caption(request: Request, options: Annotated[Options, Query()]) -> CaptionResult:
+    """Send a picture (JPEG, PNG, WebP, GIF or BMP), get one English sentence about it.
+
+    The picture is the file field `image` of a form (`curl -F image=@photo.jpg`), or the whole body with a
+    content type of `image/*` (`curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg'`).
+    """
+    state = state_of(request)
+    state.admission.check()
+    started, deadline = _times(request)
+    pictures = read_pictures(request, "image", 1, state.settings.max_upload_bytes, deadline)
+    (data,) = [picture async for picture in pictures]
+    result = await while_connected(request, state.pipeline.caption(data, options, started, deadline))
+    request.state.log_fields = result.timing.model_dump(exclude={"total_ms"})
+    return result
+
+
+@router.post(
+    "/captions",
+    summary="Caption several pictures",
+    response_model=CaptionResults,
+    response_model_exclude_none=True,
+    responses=problems(400, 401, 408, 413, 415, 422, 429, 503),
+    openapi_extra={"requestBody": {"required": True, "content": multipart_body("images", many=True)}},
+)
+async def captions(request: Request, options: Annotated[Options, Query()]) -> CaptionResults:
+    """Send up to 32 pictures as the form's file field `images`, repeated; get a result for each, in order.
+
+    A picture that cannot be captioned gets an `error` in its place and fails no other.
+    """
+    state = state_of(request)
+    state.admission.check()
+    started, deadline = _times(request)
+    tasks: list[asyncio.Task[CaptionResult]] = []
+    try:
+        limit = state.settings.max_upload_bytes
+        async for data in read_pictures(request, "images", MAX_PICTURES, limit, deadline):
+            work = state.pipeline.caption(data, options, started, deadline)
+            tasks.append(asyncio.create_task(work))
+        outcomes = await while_connected(request, _all(tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+    return CaptionResults(results=[_entry(outcome, request.state.request_id) for outcome in outcomes])
+
+
+def _times(request: Request) -> tuple[float, float]:
+    started: float = request.state.started
+    return started, started + state_of(request).settings.request_timeout
+
+
+async def _all(tasks: list[asyncio.Task[CaptionResult]]) -> list[CaptionResult | BaseException]:
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _entry(outcome: CaptionResult | BaseException, request_id: str) -> CaptionResult | FailedPicture:
+    if isinstance(outcome, CaptionResult):
+        return outcome
+    error = outcome if isinstance(outcome, Exception) else CaptionerError("the picture was given up")
+    problem: dict[str, Any] = to_problem(error, request_id)
+    return FailedPicture(error=Problem(**problem))

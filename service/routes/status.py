@@ -1,0 +1,88 @@
+"""``/health``, ``/metrics`` and ``/model``: how the service is, and what it runs."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Response
+from starlette.requests import Request
+
+from service.errors import NotReady
+from service.metrics import CONTENT_TYPE
+from service.openapi import problems
+from service.schemas import Card, Health, Liveness, ModelName, Queue
+from service.state import state_of
+
+VERSION = version("captioner")
+
+router = APIRouter(tags=["status"])
+
+_UNREADY: dict[int | str, dict[str, Any]] = {
+    503: {"description": "Loading, draining or unavailable", "model": Health}
+}
+
+
+@router.get("/health", summary="Readiness", response_model=Health, responses=_UNREADY)
+@router.get("/health/ready", summary="Readiness", response_model=Health, responses=_UNREADY)
+async def health(request: Request, response: Response) -> Health:
+    """200 when pictures can be captioned now; 503 while loading, draining or without a device worker."""
+    state = state_of(request)
+    status = state.admission.state
+    if status != "ok":
+        response.status_code = 503
+        response.headers["Retry-After"] = "2"
+    model = state.runner.model
+    return Health.model_validate(
+        {
+            "status": status,
+            "model": ModelName.of(model.config) if model else None,
+            "device": model.device if model else None,
+            "queue": Queue(depth=state.admission.depth, limit=state.admission.limit),
+            "uptime_s": round(time.monotonic() - state.started, 1),
+            "version": VERSION,
+        }
+    )
+
+
+@router.get("/health/live", summary="Liveness")
+async def live() -> Liveness:
+    """200 while the HTTP loop answers, whatever the state of the model."""
+    return Liveness(status="ok")
+
+
+for _path, _endpoint in (("/health", health), ("/health/ready", health), ("/health/live", live)):
+    router.add_api_route(_path, _endpoint, methods=["HEAD"], include_in_schema=False)
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(401)},
+)
+async def metrics(request: Request) -> Response:
+    """Counts and timings of requests, stages and batches, in Prometheus's text format."""
+    state = state_of(request)
+    return Response(state.metrics.render(state.board), media_type=CONTENT_TYPE)
+
+
+@router.get("/model", summary="The model's card", responses=problems(401, 503))
+async def model(request: Request) -> Card:
+    """What the checkpoint is: architecture, preprocessing, vocabulary, data, licence and scores."""
+    info = state_of(request).runner.model
+    if info is None:
+        raise NotReady("the service is loading")
+    config = info.config
+    return Card(
+        name=config.name,
+        revision=config.revision,
+        architecture=msgspec.to_builtins(config.architecture),
+        preprocessing=msgspec.to_builtins(config.preprocessing),
+        decoding=msgspec.to_builtins(config.decoding),
+        vocabulary_size=config.vocabulary_size,
+        facts=config.card,
+        card=info.card,
+    )

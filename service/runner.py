@@ -1,0 +1,62 @@
+"""The seam between HTTP and the model: whoever implements :class:`Runner` captions pictures.
+
+:class:`service.remote.RemoteRunner` does so in device worker processes; tests put a fake in its place.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from model.caption import Caption
+from model.config import Config
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """What a worker has loaded: its checkpoint's configuration and card, and the device it is on."""
+
+    config: Config
+    card: str
+    device: str
+
+
+class Inference(msgspec.Struct, frozen=True):
+    """Captions of one picture, best first, and how it fared: seconds in the queue and in its batch."""
+
+    captions: list[Caption]
+    queue_s: float
+    inference_s: float
+    batch_size: int
+
+
+State = Literal["ok", "loading", "unavailable"]
+
+
+class Runner(Protocol):
+    """Captions pictures; lives on one event loop."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    @property
+    def state(self) -> State:
+        """``loading`` until it has been ready once; ``unavailable`` when it was, and is not now."""
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """What it runs; None until it has been ready once."""
+
+    async def caption(self, pixels: NDArray[np.uint8], beam: int, deadline: float) -> Inference:
+        """Caption one picture. Cancelling the call takes the picture out of the queue.
+
+        :param pixels: uint8 [S, S, 3]
+        :param beam: beam width, 1 for greedy
+        :param deadline: in seconds of :func:`time.monotonic`
+        :raises DeadlinePassed: no answer in time
+        :raises WorkerLost: the worker died with this picture, twice
+        :raises InferenceError: the network failed on this picture, also alone
+        """

@@ -1,0 +1,31 @@
+"""What the application holds while it runs, typed; every route reaches it through :func:`state_of`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import cast
+
+from starlette.requests import Request
+
+from service.admission import Admission
+from service.board import Board
+from service.metrics import Metrics
+from service.pipeline import Pipeline
+from service.runner import Runner
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class AppState:
+    settings: Settings
+    runner: Runner
+    board: Board
+    metrics: Metrics
+    admission: Admission
+    pipeline: Pipeline
+    started: float = field(default_factory=time.monotonic)
+
+
+def state_of(request: Request) -> AppState:
+    return cast(AppState, request.app.state.captioner)

@@ -1,0 +1,181 @@
+"""Reading pictures out of a request body: multipart/form-data or the raw picture, in memory, within limits.
+
+Nothing is written to disk. A picture is handed on as soon as its part is complete, so that a request with
+many pictures never holds more than one of them undecoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import (
+    MalformedRequest,
+    UnsupportedBody,
+    UnusableRequest,
+    UploadTooLarge,
+    UploadTooSlow,
+)
+
+FRAMING_BYTES = 16_384  # boundaries and part headers that may come with each picture
+
+
+async def read_pictures(
+    request: Request, field: str, most: int, max_bytes: int, deadline: float
+) -> AsyncIterator[bytes]:
+    """Yield the pictures of a request in order: the multipart parts named ``field``, or the whole raw body.
+
+    :param most: how many pictures the route takes
+    :param max_bytes: size of one picture at most
+    :param deadline: in seconds of :func:`time.monotonic`
+    :raises UnsupportedBody: 415, neither multipart/form-data nor image/*, or compressed
+    :raises UploadTooLarge: 413, raised as soon as it is certain
+    :raises UploadTooSlow: 408, not all there by the deadline
+    :raises MalformedRequest: 400, not multipart as its standard has it
+    :raises UnusableRequest: 422, a field is missing, unknown, repeated or not a file
+    """
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedBody("compressed request bodies are not taken; send the picture as it is")
+    kind, parameters = parse_options_header(request.headers.get("content-type", ""))
+    if kind == b"multipart/form-data":
+        reader: FormReader | RawReader = FormReader(parameters.get(b"boundary", b""), field, most, max_bytes)
+        limit = most * (max_bytes + FRAMING_BYTES)
+    elif kind.startswith(b"image/"):
+        reader, limit = RawReader(max_bytes), max_bytes
+    else:
+        raise UnsupportedBody(
+            f"send multipart/form-data with a file field {field!r}, or a body of type image/*"
+        )
+    _check_declared_length(request, limit)
+    chunks = request.stream().__aiter__()
+    while True:
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            break
+        except TimeoutError:
+            raise UploadTooSlow("the upload did not arrive in time", {"Connection": "close"}) from None
+        except ClientDisconnect:
+            raise MalformedRequest("the upload was cut off") from None
+        reader.feed(chunk)
+        while reader.pictures:
+            yield reader.pictures.popleft()
+    reader.finish()
+    while reader.pictures:
+        yield reader.pictures.popleft()
+
+
+def _check_declared_length(request: Request, limit: int) -> None:
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise UploadTooLarge(f"at most {limit:,} bytes are taken", {"Connection": "close"})
+
+
+class RawReader:
+    """A body that is the picture itself."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.pictures: deque[bytes] = deque()
+        self._max_bytes = max_bytes
+        self._data = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        _append(self._data, chunk, self._max_bytes)
+
+    def finish(self) -> None:
+        self.pictures.append(bytes(self._data))
+
+
+class FormReader:
+    """A multipart/form-data body (RFC 7578) of nothing but files in one field."""
+
+    def __init__(self, boundary: bytes, field: str, most: int, max_bytes: int) -> None:
+        self.pictures: deque[bytes] = deque()
+        self._field = field
+        self._most = most
+        self._max_bytes = max_bytes
+        self._count = 0
+        self._ended = False
+        self._name = b""
+        self._value = b""
+        self._disposition = b""
+        self._data = bytearray()
+        if not 1 <= len(boundary) <= 70:  # RFC 2046, 5.1.1
+            raise MalformedRequest("the multipart boundary is missing or not 1 to 70 characters long")
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin_part,
+                "on_header_field": self._add_to_header_name,
+                "on_header_value": self._add_to_header_value,
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._end_headers,
+                "on_part_data": self._add_data,
+                "on_part_end": self._end_part,
+                "on_end": self._end,
+            },
+        )
+
+    def feed(self, chunk: bytes) -> None:
+        try:
+            self._parser.write(chunk)
+        except FormParserError:
+            raise MalformedRequest("the body is not multipart/form-data as declared") from None
+
+    def finish(self) -> None:
+        if not self._ended:
+            raise MalformedRequest("the multipart body is not terminated")
+        if not self._count:
+            raise UnusableRequest(f"the file field {self._field!r} is missing")
+
+    def _begin_part(self) -> None:
+        self._disposition = b""
+        self._data = bytearray()
+
+    def _add_to_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _add_to_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._name.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._name = self._value = b""
+
+    def _end_headers(self) -> None:
+        kind, options = parse_options_header(self._disposition)
+        if kind != b"form-data" or b"name" not in options:
+            raise MalformedRequest("a part of the multipart body has no form-data name")
+        if options[b"name"] != self._field.encode():
+            raise UnusableRequest(
+                f"unknown field in the form; the only one is the file field {self._field!r}"
+            )
+        if b"filename" not in options:
+            raise UnusableRequest(f"the field {self._field!r} was sent as text; send it as a file")
+        self._count += 1
+        if self._count > self._most:
+            raise UnusableRequest(f"the field {self._field!r} is taken at most {self._most} times a request")
+
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
+        _append(self._data, memoryview(data)[start:end], self._max_bytes)
+
+    def _end_part(self) -> None:
+        self.pictures.append(bytes(self._data))
+        self._data = bytearray()
+
+    def _end(self) -> None:
+        self._ended = True
+
+
+def _append(data: bytearray, chunk: bytes | memoryview, most: int) -> None:
+    if len(data) + len(chunk) > most:
+        raise UploadTooLarge(f"a picture may have at most {most:,} bytes", {"Connection": "close"})
+    data += chunk

@@ -1,0 +1,174 @@
+"""The device worker: a process that holds the model on one long-lived thread.
+
+The main thread talks ZeroMQ and shows signs of life; the model thread takes batches from the queue and
+sends answers back through the main thread. A closed standard input means: the supervisor is gone or wants
+this process gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from model.config import load_card
+from model.errors import CheckpointError
+from service.batching import BatchQueue, Job, batch_sizes
+from service.board import Board
+from service.engine import Engine
+from service.logs import set_up_logging
+from service.messages import (
+    Answered,
+    Cancel,
+    Failed,
+    Hello,
+    Ready,
+    Submit,
+    ToFrontEnd,
+    decode_to_worker,
+    encode,
+)
+from service.metrics import Metrics
+from service.runner import ModelInfo
+
+CHECKPOINT_UNUSABLE = 3  # exit code: starting again cannot help
+HEARTBEAT_MS = 200
+
+log = logging.getLogger("captioner.worker")
+
+
+class WorkerSpec(msgspec.Struct, frozen=True):
+    """All a worker needs to know; its supervisor writes it as one JSON line on standard input."""
+
+    index: int
+    device: str
+    checkpoint: str
+    max_batch_size: int
+    address: str
+    board: str
+    front_ends: int
+    workers: int
+    log_format: str
+    log_level: str
+
+
+class Worker:
+    """One device, its queue, and the socket that front ends reach it by."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self.spec = spec
+        self.board = Board.attach(Path(spec.board), spec.front_ends, spec.workers)
+        self.metrics = Metrics()
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.ROUTER)
+        self.socket.set(zmq.SNDHWM, 0)
+        self.socket.set(zmq.RCVHWM, 0)  # admission bounds what is in flight
+        self.socket.bind(spec.address)
+        self.outbox = self.context.socket(zmq.PULL)
+        self.outbox.bind("inproc://outbox")
+        self.queue: BatchQueue | None = None
+        self.model: ModelInfo | None = None
+        self.waiting_for_ready: list[bytes] = []
+
+    def run(self) -> None:
+        """Serve until the process ends."""
+        threading.Thread(target=self._model_thread, name="model", daemon=True).start()
+        poller = zmq.Poller()
+        poller.register(self.socket, zmq.POLLIN)
+        poller.register(self.outbox, zmq.POLLIN)
+        while True:
+            for socket, _ in poller.poll(HEARTBEAT_MS):
+                if socket is self.outbox:
+                    self.socket.send_multipart(self.outbox.recv_multipart(copy=False), copy=False)
+                else:
+                    self._receive(*self.socket.recv_multipart(copy=False))
+            if self.model and self.waiting_for_ready:
+                for client in self.waiting_for_ready:
+                    self.socket.send_multipart([client, encode(Ready(self.model))])
+                self.waiting_for_ready.clear()
+            self.board.beat(self.spec.index)
+
+    def _receive(self, client: zmq.Frame, header: zmq.Frame, *frames: zmq.Frame) -> None:
+        message = decode_to_worker(header.buffer)
+        match message:
+            case Hello():
+                self.waiting_for_ready.append(client.bytes)
+            case Submit() if self.queue:
+                job = Job(
+                    client=client.bytes,
+                    id=message.id,
+                    beam=message.beam,
+                    deadline=message.deadline,
+                    alone=message.alone,
+                    pixels=frames[0].buffer,
+                    queued_at=time.monotonic(),
+                )
+                self.queue.put(job)
+            case Cancel() if self.queue:
+                self.queue.cancel(client.bytes, message.id)
+
+    def _model_thread(self) -> None:
+        try:
+            self._serve_batches()
+        except CheckpointError as error:
+            print(f"captioner: checkpoint {self.spec.checkpoint}: {error}", file=sys.stderr, flush=True)
+            os._exit(CHECKPOINT_UNUSABLE)
+        except BaseException:
+            log.exception("the device worker cannot go on")
+            os._exit(1)
+
+    def _serve_batches(self) -> None:
+        answers = self.context.socket(zmq.PUSH)
+        answers.set(zmq.SNDHWM, 0)
+        answers.connect("inproc://outbox")
+
+        def send(job: Job, message: ToFrontEnd) -> None:
+            answers.send_multipart([job.client, encode(message)])
+
+        def send_expired(job: Job) -> None:
+            send(job, Failed(job.id, "the deadline passed while the picture waited", expired=True))
+
+        checkpoint = Path(self.spec.checkpoint)
+        engine = Engine(checkpoint, self.spec.device)
+        sizes = batch_sizes(self.spec.max_batch_size or engine.default_batch_size)
+        engine.warm_up(sizes)
+        self.queue = BatchQueue(sizes, lambda: self.board.decoding, send_expired, pads=engine.pads)
+        self.model = ModelInfo(engine.config, load_card(checkpoint), engine.device)
+        log.info("worker ready on %s", engine.device)
+        while True:
+            jobs, reason = self.queue.next_batch()
+            self.board.set_busy(self.spec.index, True)
+            started = time.monotonic()
+            outcomes = engine.run(jobs)
+            seconds = time.monotonic() - started
+            self.board.set_busy(self.spec.index, False)
+            self.board.record_pace(self.spec.index, seconds / len(jobs))
+            self.metrics.observe_batch(len(jobs), reason)
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                if isinstance(outcome, str):
+                    send(job, Failed(job.id, outcome, expired=False))
+                else:
+                    queue_s = started - job.queued_at
+                    send(job, Answered(job.id, outcome, queue_s, seconds, len(jobs)))
+
+
+def main() -> None:
+    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSpec)
+    set_up_logging(spec.log_format, spec.log_level)
+    threading.Thread(target=_leave_with_supervisor, name="lifeline", daemon=True).start()
+    Worker(spec).run()
+
+
+def _leave_with_supervisor() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
