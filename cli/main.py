@@ -6,6 +6,8 @@ import sys
 
 import typer
 
+from cli.caption import caption
+from cli.info import info
 from cli.serve import serve
 from model.errors import CaptionerError
 
@@ -18,12 +20,9 @@ cli = typer.Typer(
 )
 
 
-@cli.callback()
-def _program() -> None:
-    pass
-
-
 cli.command("serve")(serve)
+cli.command("caption")(caption)
+cli.command("info")(info)
 
 
 def app() -> None:

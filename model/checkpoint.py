@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -76,40 +75,33 @@ def save(folder: Path, checkpoint: Checkpoint, card: str = "") -> None:
 
     :raises OSError: the disk is full or not writable; nothing that stood in ``folder`` is lost
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        tensors = {
-            name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
-            for name, tensor in checkpoint.network.state_dict().items()
-        }
-        contents = {
-            WEIGHTS: safetensors.torch.save(tensors),
-            VOCABULARY: msgspec.json.format(msgspec.json.encode(checkpoint.vocabulary.words), indent=0),
-        }
-        files = {name: hashlib.sha256(raw).hexdigest() for name, raw in contents.items()}
-        config = msgspec.structs.replace(
-            checkpoint.config, vocabulary_size=len(checkpoint.vocabulary), files=files
-        )
-        contents[CONFIG] = msgspec.json.format(msgspec.json.encode(config), indent=2)
-        if card:
-            contents[CARD] = card.encode()
+    tensors = {
+        name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
+        for name, tensor in checkpoint.network.state_dict().items()
+    }
+    contents = {
+        WEIGHTS: safetensors.torch.save(tensors),
+        VOCABULARY: msgspec.json.format(msgspec.json.encode(checkpoint.vocabulary.words), indent=0),
+        CARD: card.encode(),
+    }
+    hashed = (WEIGHTS, VOCABULARY)
+    config = msgspec.structs.replace(
+        checkpoint.config,
+        vocabulary_size=len(checkpoint.vocabulary),
+        files={name: hashlib.sha256(contents[name]).hexdigest() for name in hashed},
+    )
+    contents[CONFIG] = msgspec.json.format(msgspec.json.encode(config), indent=2)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Written in full beside the old files before any of those is replaced. The folder itself stays: it may
+    # be a mount point, and training keeps its own files in it.
+    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder) as incoming:
         for name, raw in contents.items():
-            with (fresh / name).open("wb") as file:
+            with (Path(incoming) / name).open("wb") as file:
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())
-        fresh.chmod(0o755)
-        if folder.exists():
-            old = fresh.with_name(fresh.name + "-old")
-            folder.rename(old)
-            fresh.rename(folder)
-            shutil.rmtree(old)
-        else:
-            fresh.rename(folder)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+        for name in contents:
+            (Path(incoming) / name).replace(folder / name)
 
 
 def _check_hash(raw: bytes, name: str, config: Config) -> None:

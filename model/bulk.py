@@ -1,0 +1,60 @@
+"""Captioning many pictures without a server: decoding runs ahead in threads while the network works."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.caption import Caption
+from model.captioner import Captioner
+from model.config import Preprocessing
+from model.errors import CaptionerError, UnreadablePicture
+from model.preprocessing import load_pixels
+
+Source = Path | bytes
+
+
+def caption_many(
+    captioner: Captioner, sources: Iterable[Source], beam: int = 1, batch_size: int = 16
+) -> Iterator[Caption | CaptionerError]:
+    """The best caption of each picture in order, or why it has none; memory stays flat."""
+    remaining = iter(sources)
+    with ThreadPoolExecutor(os.cpu_count(), "decode") as threads:
+
+        def decode_next() -> list[NDArray[np.uint8] | CaptionerError] | None:
+            batch = list(islice(remaining, batch_size))
+            return list(threads.map(lambda s: _decode(s, captioner.config.preprocessing), batch)) or None
+
+        with ThreadPoolExecutor(1, "ahead") as ahead:
+            coming = ahead.submit(decode_next)
+            while decoded := coming.result():
+                coming = ahead.submit(decode_next)
+                yield from _caption_batch(captioner, decoded, beam)
+
+
+def _decode(source: Source, preprocessing: Preprocessing) -> NDArray[np.uint8] | CaptionerError:
+    try:
+        return load_pixels(source, preprocessing)
+    except CaptionerError as error:
+        return error
+    except OSError as error:
+        return UnreadablePicture(f"the file cannot be read: {error.strerror or error}")
+
+
+def _caption_batch(
+    captioner: Captioner, decoded: list[NDArray[np.uint8] | CaptionerError], beam: int
+) -> Iterator[Caption | CaptionerError]:
+    pixels = [entry for entry in decoded if not isinstance(entry, CaptionerError)]
+    captions = iter(captioner.caption(np.stack(pixels), [beam] * len(pixels)) if pixels else [])
+    for entry in decoded:
+        if isinstance(entry, CaptionerError):
+            yield entry
+        else:
+            result = next(captions)
+            yield result if isinstance(result, CaptionerError) else result[0]
