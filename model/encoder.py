@@ -58,7 +58,9 @@ def build_encoder(name: str) -> ResNetEncoder | MobileNetEdgeTPUEncoder:
     """
     if name == MOBILENET_EDGETPU:
         return MobileNetEdgeTPUEncoder()
-    known = torchvision.models.list_models(module=torchvision.models.resnet)
+    known = torchvision.models.list_models(
+        torchvision.models, include=["resnet*", "resnext*", "wide_resnet*"]
+    )
     if name not in known:
         raise ValueError(f"unknown encoder {name!r}; known: {MOBILENET_EDGETPU}, {', '.join(known)}")
     return ResNetEncoder(name)
