@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 
 
+LOADING_S = 300.0  # before its first heartbeat a worker may take so long
+
+
 class Board:
     """Counts of pictures in flight and signs of life; times are seconds of :func:`time.monotonic`."""
 
@@ -89,9 +92,9 @@ class Board:
         self._cells["workers"]["busy_since"][worker] = time.monotonic() if busy else 0.0
 
     def forget_worker(self, worker: int) -> None:
-        """A new process takes its place: what the old one wrote no longer holds."""
+        """A new process takes its place: what the old one wrote no longer holds, and it has time to load."""
         self._cells["workers"]["busy_since"][worker] = 0.0
-        self.beat(worker)
+        self._cells["workers"]["heartbeat"][worker] = time.monotonic() + LOADING_S
 
     def silence_s(self, worker: int) -> float:
         """Seconds since the worker last showed life: since its last heartbeat, or in its present batch."""

@@ -92,7 +92,8 @@ class Worker:
                 for client in self.waiting_for_ready:
                     self.socket.send_multipart([client, encode(Ready(self.model))])
                 self.waiting_for_ready.clear()
-            self.board.beat(self.spec.index)
+            if self.model:
+                self.board.beat(self.spec.index)
 
     def _receive(self, client: zmq.Frame, header: zmq.Frame, *frames: zmq.Frame) -> None:
         message = decode_to_worker(header.buffer)

@@ -1,0 +1,124 @@
+"""Overload, deadlines and clients that go away, over real sockets with a slow fake runner."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+
+import httpx
+
+from service.app import create_app
+from service.board import Board
+from service.settings import Settings
+from tests.pictures import picture
+from tests.service.fakes import FakeRunner, on_a_port
+from tests.service.test_caption import assert_problem
+
+
+def test_beyond_the_queue_limit_requests_get_429_and_nothing_is_lost() -> None:
+    runner = FakeRunner(seconds=0.2)
+    board = Board.private()
+    body = picture()
+
+    async def send_200(url: str) -> list[httpx.Response]:
+        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=200), timeout=30) as http:
+            posts = (http.post(f"{url}/caption", files={"image": body}) for _ in range(200))
+            return await asyncio.gather(*posts)
+
+    with on_a_port(create_app(Settings(max_queue=4), runner, board)) as url:
+        responses = asyncio.run(send_200(url))
+        statuses = Counter(response.status_code for response in responses)
+        assert statuses.keys() == {200, 429}
+        assert statuses[200] == runner.seen
+        assert runner.most_at_once <= 4
+        for response in responses:
+            if response.status_code == 429:
+                assert_problem(response, 429, "queue-full")
+                assert int(response.headers["retry-after"]) >= 1
+        assert board.admitted == 0
+        metrics = httpx.get(f"{url}/metrics").text
+        assert f'captioner_rejected_total{{reason="queue-full"}} {statuses[429]}.0' in metrics
+
+
+def test_retry_after_follows_depth_and_pace() -> None:
+    board = Board.private()
+    board.record_pace(0, 0.5)
+    board.add_admitted(0, 8)
+    with on_a_port(create_app(Settings(max_queue=8), FakeRunner(), board)) as url:
+        response = httpx.post(f"{url}/caption", files={"image": picture()})
+        assert_problem(response, 429, "queue-full")
+        assert response.headers["retry-after"] == "4"  # 8 pictures of half a second
+
+
+def test_several_pictures_are_counted_one_by_one() -> None:
+    runner = FakeRunner(seconds=0.3)
+    with on_a_port(create_app(Settings(max_queue=3), runner)) as url:
+        results = httpx.post(f"{url}/captions", files=[("images", picture(n)) for n in range(5)]).json()[
+            "results"
+        ]
+    assert [result.get("error", {}).get("status", 200) for result in results] == [200, 200, 200, 429, 429]
+
+
+def test_a_passed_deadline_is_504() -> None:
+    board = Board.private()
+    with on_a_port(create_app(Settings(request_timeout=0.3), FakeRunner(seconds=60), board)) as url:
+        started = time.monotonic()
+        assert_problem(httpx.post(f"{url}/caption", files={"image": picture()}), 504, "deadline-passed")
+        assert time.monotonic() - started >= 0.3
+        assert board.admitted == 0
+
+
+def test_a_client_that_goes_away_takes_its_picture_along() -> None:
+    runner = FakeRunner(seconds=60)
+    board = Board.private()
+    with on_a_port(create_app(Settings(request_timeout=60), runner, board)) as url:
+        for route, field in (("caption", "image"), ("captions", "images")):
+            runner.seen = runner.cancelled = 0
+            with httpx.Client(timeout=0.5) as http:
+                try:
+                    http.post(f"{url}/{route}", files={field: picture()})
+                except httpx.ReadTimeout:
+                    pass
+                else:
+                    raise AssertionError("the answer came too soon")
+            until = time.monotonic() + 10
+            while not runner.cancelled and time.monotonic() < until:
+                time.sleep(0.02)
+            assert (runner.seen, runner.cancelled) == (1, 1)
+            assert board.admitted == 0
+
+
+def test_liveness_answers_while_pictures_wait() -> None:
+    async def run(url: str) -> list[int]:
+        async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=100)) as http:
+            waiting = [
+                asyncio.create_task(http.post(f"{url}/caption", files={"image": picture()}))
+                for _ in range(50)
+            ]
+            await asyncio.sleep(0.2)
+            answers = [await http.get(f"{url}/health/live") for _ in range(5)]
+            assert not any(task.done() for task in waiting)
+            await asyncio.gather(*waiting)
+            return [answer.status_code for answer in answers]
+
+    with on_a_port(create_app(Settings(), FakeRunner(seconds=2))) as url:
+        assert asyncio.run(run(url)) == [200] * 5
+
+
+def test_draining_refuses_new_pictures_and_answers_accepted_ones() -> None:
+    board = Board.private()
+
+    async def run(url: str) -> None:
+        async with httpx.AsyncClient(timeout=30) as http:
+            accepted = asyncio.create_task(http.post(f"{url}/caption", files={"image": picture()}))
+            while not board.admitted:
+                await asyncio.sleep(0.01)
+            board.drain()
+            health = await http.get(f"{url}/health")
+            assert (health.status_code, health.json()["status"]) == (503, "draining")
+            assert_problem(await http.post(f"{url}/caption", files={"image": picture()}), 503, "not-ready")
+            assert (await accepted).status_code == 200
+
+    with on_a_port(create_app(Settings(), FakeRunner(seconds=1), board)) as url:
+        asyncio.run(run(url))

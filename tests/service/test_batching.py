@@ -1,0 +1,104 @@
+"""Which pictures make a batch, and when it leaves."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from service.batching import BatchQueue, Job, batch_sizes
+
+
+def job(number: int, beam: int = 1, alone: bool = False, expires_in: float = 60.0) -> Job:
+    now = time.monotonic()
+    return Job(b"client", number, beam, now + expires_in, alone, memoryview(b""), now)
+
+
+def ids(jobs: list[Job]) -> list[int]:
+    return [job.id for job in jobs]
+
+
+@pytest.mark.parametrize(
+    ("largest", "sizes"), [(1, [1]), (2, [1, 2]), (16, [1, 2, 4, 8, 16]), (20, [1, 2, 4, 8, 16, 20])]
+)
+def test_batch_sizes_double_up_to_the_largest(largest: int, sizes: list[int]) -> None:
+    assert batch_sizes(largest) == sizes
+
+
+def queue(pads: bool = True, decoding: int = 0, expired: list[Job] | None = None) -> BatchQueue:
+    return BatchQueue([1, 2, 4], lambda: decoding, (expired if expired is not None else []).append, pads)
+
+
+def test_a_batch_leaves_at_once_when_nothing_is_being_decoded() -> None:
+    waiting = queue()
+    for number in range(3):
+        waiting.put(job(number))
+    jobs, reason = waiting.next_batch()
+    assert (ids(jobs), reason) == ([0, 1, 2], "idle")
+
+
+def test_without_padding_a_batch_is_cut_down_to_a_fixed_size() -> None:
+    waiting = queue(pads=False)
+    for number in range(3):
+        waiting.put(job(number))
+    assert ids(waiting.next_batch()[0]) == [0, 1]
+    assert ids(waiting.next_batch()[0]) == [2]
+
+
+def test_no_batch_is_larger_than_the_largest() -> None:
+    waiting = queue()
+    for number in range(6):
+        waiting.put(job(number))
+    jobs, reason = waiting.next_batch()
+    assert (ids(jobs), reason) == ([0, 1, 2, 3], "full")
+    assert ids(waiting.next_batch()[0]) == [4, 5]
+
+
+def test_a_partial_batch_is_held_a_moment_for_pictures_being_decoded() -> None:
+    waiting = queue(decoding=1)
+    waiting.put(job(0))
+    jobs, reason = waiting.next_batch()
+    assert (ids(jobs), reason) == ([0], "waited")
+
+
+def test_a_held_batch_takes_along_what_arrives() -> None:
+    waiting = BatchQueue([1, 2], lambda: 1, [].append, True)
+    waiting.put(job(0))
+    waiting.put(job(1))
+    assert waiting.next_batch()[1] == "full"
+
+
+def test_an_expired_job_is_dropped_and_told() -> None:
+    expired: list[Job] = []
+    waiting = queue(expired=expired)
+    waiting.put(job(0, expires_in=-1))
+    waiting.put(job(1))
+    assert ids(waiting.next_batch()[0]) == [1]
+    assert ids(expired) == [0]
+
+
+def test_a_cancelled_job_is_dropped_silently() -> None:
+    waiting = queue()
+    waiting.put(job(0))
+    waiting.put(job(1))
+    waiting.cancel(b"client", 0)
+    waiting.cancel(b"another client", 1)
+    assert ids(waiting.next_batch()[0]) == [1]
+
+
+def test_a_job_sent_again_runs_alone() -> None:
+    waiting = queue()
+    waiting.put(job(0))
+    waiting.put(job(1, alone=True))
+    waiting.put(job(2))
+    assert ids(waiting.next_batch()[0]) == [0]
+    jobs, reason = waiting.next_batch()
+    assert (ids(jobs), reason) == ([1], "alone")
+    assert ids(waiting.next_batch()[0]) == [2]
+
+
+def test_an_empty_queue_waits_for_the_first_job() -> None:
+    waiting = queue()
+    threading.Timer(0.05, lambda: waiting.put(job(7))).start()
+    assert ids(waiting.next_batch()[0]) == [7]

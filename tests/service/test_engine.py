@@ -1,0 +1,77 @@
+"""What the device worker does when the model fails. The failures are injected where the network is run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model.caption import Caption
+from model.config import BUNDLED
+from model.errors import InferenceError
+from service.batching import Job
+from service.engine import Engine
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    engine = Engine(BUNDLED, "cpu")
+    engine.warm_up([1, 2, 4])
+    return engine
+
+
+def jobs(*shades: int) -> list[Job]:
+    pixels = [np.full((224, 224, 3), shade, np.uint8) for shade in shades]
+    later = time.monotonic() + 60
+    return [Job(b"c", n, 1, later, False, memoryview(p).cast("B"), 0.0) for n, p in enumerate(pixels)]
+
+
+def failing(
+    engine: Engine, fails: Callable[[NDArray[np.uint8]], Exception | None], monkeypatch: pytest.MonkeyPatch
+) -> list[int]:
+    """Make the model raise on batches of the test's choosing; gives the sizes of the batches it was given."""
+    sizes: list[int] = []
+    run = engine._captioner.caption
+
+    def caption(pixels: NDArray[np.uint8], beams: Sequence[int]) -> list[list[Caption] | InferenceError]:
+        sizes.append(len(pixels))
+        if error := fails(pixels):
+            raise error
+        return run(pixels, beams)
+
+    monkeypatch.setattr(engine._captioner, "caption", caption)
+    return sizes
+
+
+def test_a_batch_is_captioned(engine: Engine) -> None:
+    outcomes = engine.run(jobs(0, 128, 255))
+    assert all(isinstance(outcome, list) and outcome[0].text for outcome in outcomes)
+
+
+def test_one_bad_picture_fails_no_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = failing(
+        engine, lambda p: ValueError("bad") if (p == 13).all((1, 2, 3)).any() else None, monkeypatch
+    )
+    good, bad, other = engine.run(jobs(0, 13, 255))
+    assert isinstance(good, list)
+    assert isinstance(other, list)
+    assert bad == "the model failed on this picture"
+    assert sizes == [3, 1, 1, 1]
+
+
+def test_out_of_memory_halves_the_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = failing(engine, lambda p: torch.OutOfMemoryError() if len(p) > 2 else None, monkeypatch)
+    outcomes = engine.run(jobs(0, 64, 128, 255))
+    assert all(isinstance(outcome, list) for outcome in outcomes)
+    assert sizes == [4, 2, 2]
+
+
+def test_values_that_are_not_finite_give_no_caption(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    bias = engine._captioner.network.output.bias
+    monkeypatch.setattr(bias, "data", torch.full_like(bias.data, float("nan")))
+    outcomes = engine.run(jobs(0, 255))
+    assert outcomes == ["the network gave no finite caption for this picture"] * 2

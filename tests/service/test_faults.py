@@ -1,0 +1,149 @@
+"""What the real service does when parts of it die, hang or cannot start, and how it stops."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from model.config import BUNDLED, CONFIG, WEIGHTS
+from tests.pictures import picture
+from tests.service.processes import CAPTIONER, Service, running, stop, until
+
+PICTURES = [picture(seed) for seed in range(8)]
+
+
+def send(service: Service, threads: ThreadPoolExecutor, count: int) -> list[Future[httpx.Response]]:
+    return [threads.submit(service.caption, PICTURES[n % len(PICTURES)]) for n in range(count)]
+
+
+def test_a_killed_worker_costs_no_answer() -> None:
+    with running() as service, ThreadPoolExecutor(64) as threads:
+        answers = send(service, threads, 256)
+        until(lambda: service.metric("captioner_batch_size_count") >= 2)
+        (worker,) = service.children("worker")
+        worker.kill()
+        killed = time.monotonic()
+        until(lambda: not service.ready(), 5)
+        until(service.ready)
+        assert time.monotonic() - killed < 10
+        responses = [answer.result() for answer in answers]
+        statuses = Counter(response.status_code for response in responses)
+        assert statuses.keys() <= {200, 503}
+        assert statuses[200] > 0
+        assert all("retry-after" in response.headers for response in responses if response.status_code == 503)
+        assert service.metric("captioner_worker_restarts_total") == 1
+        assert service.caption(PICTURES[0]).status_code == 200
+        assert httpx.get(f"{service.url}/health").json()["queue"]["depth"] == 0
+
+
+def test_a_hung_worker_gives_504_and_is_replaced() -> None:
+    with running("--request-timeout", "3") as service:
+        (worker,) = service.children("worker")
+        worker.suspend()
+        response = service.caption(PICTURES[0])
+        assert response.status_code == 504
+        until(lambda: worker not in service.children("worker") and bool(service.children("worker")))
+        until(service.ready)
+        assert service.caption(PICTURES[0]).status_code == 200
+        assert service.metric("captioner_worker_restarts_total") == 1
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_a_stop_answers_what_was_accepted(whole_group: bool) -> None:
+    with running() as service, ThreadPoolExecutor(32) as threads:
+        answers = send(service, threads, 32)
+        until(lambda: httpx.get(f"{service.url}/health").json()["queue"]["depth"] >= 4)
+        if whole_group:
+            os.killpg(service.process.pid, signal.SIGTERM)
+        else:
+            service.process.send_signal(signal.SIGTERM)
+        statuses = Counter(answer.result().status_code for answer in answers)
+        assert statuses.keys() <= {200, 503}
+        assert statuses[200] >= 4
+        assert service.wait(20) == 0
+        assert not any(line.startswith("Traceback") for line in service.lines)
+
+
+def test_a_stop_does_not_wait_for_slow_uploads_beyond_the_grace_period() -> None:
+    with running("--drain-timeout", "1") as service:
+        address = ("127.0.0.1", int(service.url.rsplit(":", 1)[1]))
+        with socket.create_connection(address) as client:
+            client.sendall(
+                b"POST /caption HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"
+            )
+            time.sleep(0.3)
+            service.process.send_signal(signal.SIGINT)
+            assert service.wait(10) == 0
+
+
+def test_a_stop_while_loading_exits_at_once() -> None:
+    service = Service()
+    try:
+        assert service.url
+        service.process.send_signal(signal.SIGTERM)
+        assert service.wait(5) == 0
+    finally:
+        stop(service)
+
+
+def test_nothing_outlives_a_killed_supervisor() -> None:
+    with running() as service:
+        children = psutil.Process(service.process.pid).children()
+        assert len(children) == 2
+        service.process.kill()
+        _, alive = psutil.wait_procs(children, timeout=10)
+        assert not alive
+
+
+def fails_to_start(*flags: str) -> str:
+    """Start the service, see it fail; gives what it says, which is one line."""
+    done = subprocess.run(
+        [CAPTIONER, "serve", "--port", "0", *flags], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    said = [
+        line for line in done.stderr.splitlines() if "listening on" not in line and "stopping" not in line
+    ]
+    assert len(said) == 1, done.stderr
+    return said[0]
+
+
+def test_a_port_in_use_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"port {port}: the port is in use" in fails_to_start("--port", str(port))
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--max-queue", "0"), ("--device", "gpu"), ("--port", "x"), ("--log-format", "xml")]
+)
+def test_a_wrong_setting_is_named(flag: str, value: str) -> None:
+    said = fails_to_start(flag, value)
+    assert flag in said
+    assert f"CAPTIONER_{flag[2:].replace('-', '_').upper()}" in said
+
+
+def test_an_unusable_checkpoint_stops_the_start(tmp_path: Path) -> None:
+    assert "config.json is missing" in fails_to_start("--checkpoint", str(tmp_path / "none"))
+    altered = tmp_path / "altered"
+    shutil.copytree(BUNDLED, altered)
+    weights = bytearray((altered / WEIGHTS).read_bytes())
+    weights[-1] ^= 1
+    (altered / WEIGHTS).write_bytes(weights)
+    assert "was altered" in fails_to_start("--checkpoint", str(altered))
+    (altered / WEIGHTS).write_bytes(pickle.dumps({"weights": [1.0]}))
+    assert "was altered" in fails_to_start("--checkpoint", str(altered))
+    (altered / CONFIG).write_text("{}")
+    assert "format version" in fails_to_start("--checkpoint", str(altered))
