@@ -13,6 +13,14 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
 
+# Pictures to measure with: any folder of photographs.
+PHOTOS ?= ../shared/data/photos
+
+bench: $(VENV)/.installed-dev
+	@test -d $(PHOTOS) || { echo "no folder $(PHOTOS): say PHOTOS=FOLDER make bench"; exit 1; }
+	$(VENV)/bin/python benchmarks/model_speed.py $(PHOTOS)
+	$(VENV)/bin/python benchmarks/http_load.py $(PHOTOS)
+
 # Each stamp says which lock is installed; a second run finds it newer than the lock and installs nothing.
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "captioner needs Python 3.11 or newer")'

@@ -1,6 +1,8 @@
-"""Closed-loop load on a running service: captions/s, latency, batch size, and whether captions ever differ.
+"""Closed-loop load on a service: captions/s, latency, batch size, and whether captions ever differ.
 
-python benchmarks/http_load.py http://127.0.0.1:8000 FOLDER --clients 1 8 64
+    python benchmarks/http_load.py FOLDER --clients 1 8 64
+
+Starts a service of its own on a free port, unless --url names one that runs.
 """
 
 from __future__ import annotations
@@ -8,8 +10,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import socket
+import subprocess
+import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -50,22 +57,51 @@ def batch_totals(url: str) -> tuple[float, float]:
     return values[0], values[1]
 
 
+@contextmanager
+def own_service() -> Iterator[str]:
+    """A service with the bundled checkpoint on a free port; gives its URL once it is ready."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    program = str(Path(sys.executable).with_name("captioner"))
+    service = subprocess.Popen([program, "serve", "--port", str(port), "--log-level", "warning"])
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while not ready(url):
+            time.sleep(0.1)
+        yield url
+    finally:
+        service.terminate()
+        service.wait()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url")
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path, help="pictures to send, each once in every row")
+    parser.add_argument("--url", help="a service that runs already")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     arguments = parser.parse_args()
-    pictures = sorted(path for path in arguments.folder.iterdir() if path.is_file())
+    with nullcontext(arguments.url) if arguments.url else own_service() as url:
+        measure(url, arguments.folder, arguments.clients)
+
+
+def measure(url: str, folder: Path, client_counts: list[int]) -> None:
+    pictures = sorted(path for path in folder.iterdir() if path.is_file())
     known: dict[str, str] = {}
     print("| clients | captions/s | p50 ms | p99 ms | mean batch | statuses | captions that differ |")
     print("|---|---|---|---|---|---|---|")
-    for clients in arguments.clients:
-        before = batch_totals(arguments.url)
+    for clients in client_counts:
+        before = batch_totals(url)
         started = time.perf_counter()
-        captions, statuses, seconds = asyncio.run(send_all(arguments.url, pictures, clients))
+        captions, statuses, seconds = asyncio.run(send_all(url, pictures, clients))
         elapsed = time.perf_counter() - started
-        after = batch_totals(arguments.url)
+        after = batch_totals(url)
         mean_batch = (after[0] - before[0]) / max(1, after[1] - before[1])
         differing = sum(known.setdefault(name, caption) != caption for name, caption in captions.items())
         seconds.sort()

@@ -6,6 +6,6 @@ Importing the package loads neither PyTorch nor a checkpoint: HTTP front ends us
 
 import os
 
-# PyTorch's CPU threads otherwise spin while they wait for each other; where something else wants the cores too
-# (decoding, a training run, another container) that costs up to thirty times the work itself.
+# PyTorch's CPU threads otherwise spin while they wait for each other; where something else wants the cores
+# too (decoding, a training run, another container) that costs up to thirty times the work itself.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

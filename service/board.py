@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-
 LOADING_S = 300.0  # before its first heartbeat a worker may take so long
 
 
