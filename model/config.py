@@ -36,7 +36,6 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embed_size: int = 256
     hidden_size: int = 512
     num_layers: int = 1
-    dropout: float = 0.0
 
 
 class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,7 +30,7 @@ class CaptionNetwork(nn.Module):
         self.norm = nn.BatchNorm1d(a.embed_size, momentum=0.01)
         self.embed = nn.Embedding(config.vocabulary_size, a.embed_size)
         self.lstm = nn.LSTM(a.embed_size, a.hidden_size, a.num_layers, batch_first=True)
-        self.dropout = nn.Dropout(a.dropout)
+        self.dropout = nn.Dropout(0.0)  # training sets its probability
         self.output = nn.Linear(a.hidden_size, config.vocabulary_size)
         # Not in the checkpoint's weights: they belong to its preprocessing.
         self.register_buffer("mean", torch.tensor(config.preprocessing.mean) * 255, persistent=False)
@@ -53,17 +53,21 @@ class CaptionNetwork(nn.Module):
         """uint8 pixels [B, S, S, 3] → the picture's embedding [B, embed_size]."""
         return self.embed_features(self.features(self.normalise(pixels)))
 
-    def forward(self, embedding: Tensor, tokens: Tensor) -> Tensor:
-        """Teacher forcing: logits of the word after each of ``tokens``.
+    def unroll(self, embedding: Tensor, tokens: Tensor) -> Tensor:
+        """Teacher forcing: what the LSTM holds after each of ``tokens``, for ``output`` to make words of.
 
         :param embedding: [B, embed_size]
         :param tokens: int64 [B, T], beginning with ``<start>``
-        :returns: logits [B, T, vocabulary_size]
+        :returns: [B, T, hidden_size]
         """
         words = self.embed(tokens)  # [B, T, embed_size]
         inputs = torch.cat([embedding.unsqueeze(1), words], dim=1)  # [B, 1 + T, embed_size]
         hidden, _ = self.lstm(self.dropout(inputs))  # [B, 1 + T, hidden_size]
-        return self.output(self.dropout(hidden[:, 1:]))
+        return self.dropout(hidden[:, 1:])
+
+    def forward(self, embedding: Tensor, tokens: Tensor) -> Tensor:
+        """Logits of the word after each of ``tokens``: as :meth:`unroll`, but [B, T, vocabulary_size]."""
+        return self.output(self.unroll(embedding, tokens))
 
     def start(self, embedding: Tensor) -> State:
         """LSTM state after it has seen the picture: embedding [B, embed_size] → state."""
