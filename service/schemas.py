@@ -24,8 +24,12 @@ class Options(BaseModel):
         return self
 
 
+def _example(value: dict[str, Any]) -> ConfigDict:
+    # pydantic keeps the prefix "model_" for itself unless told otherwise
+    return ConfigDict(protected_namespaces=(), json_schema_extra={"examples": [value]})
+
+
 class Schema(BaseModel):
-    # "model_" is a prefix pydantic keeps for itself unless told otherwise
     model_config = ConfigDict(protected_namespaces=())
 
 
@@ -75,10 +79,19 @@ CAPTION_EXAMPLE: dict[str, Any] = {
 }
 
 
+PROBLEM_EXAMPLE = {
+    "type": "urn:captioner:problem:unreadable-picture",
+    "title": "Picture cannot be read",
+    "status": 422,
+    "detail": "the picture is damaged or cut off",
+    "request_id": "5f0c2e1b9d8a4c7e",
+}
+
+
 class CaptionResult(Schema):
     """One picture's caption."""
 
-    model_config = ConfigDict(protected_namespaces=(), json_schema_extra={"examples": [CAPTION_EXAMPLE]})
+    model_config = _example(CAPTION_EXAMPLE)
 
     caption: str
     log_probability: float = Field(description="Natural logarithm, over its words and the sentence's end.")
@@ -107,6 +120,8 @@ class FailedPicture(Schema):
 class CaptionResults(Schema):
     """One entry for each picture, in the order they were sent."""
 
+    model_config = _example({"results": [CAPTION_EXAMPLE, {"error": PROBLEM_EXAMPLE}]})
+
     results: list[CaptionResult | FailedPicture]
 
 
@@ -118,6 +133,17 @@ class Queue(Schema):
 class Health(Schema):
     """Readiness. `status` is `ok` with 200; anything else comes with 503."""
 
+    model_config = _example(
+        {
+            "status": "ok",
+            "model": MODEL_EXAMPLE,
+            "device": "cpu",
+            "queue": {"depth": 3, "limit": 256},
+            "uptime_s": 3600.5,
+            "version": "0.1.0",
+        }
+    )
+
     status: Literal["ok", "loading", "draining", "unavailable"]
     model: ModelName | None
     device: str | None
@@ -127,11 +153,25 @@ class Health(Schema):
 
 
 class Liveness(Schema):
+    model_config = _example({"status": "ok"})
+
     status: Literal["ok"]
 
 
 class Card(Schema):
     """The checkpoint's card."""
+
+    model_config = _example(
+        {
+            **MODEL_EXAMPLE,
+            "architecture": {"encoder": "mobilenet_edgetpu", "embed_size": 256, "hidden_size": 512},
+            "preprocessing": {"image_size": 224, "resize": "squash", "filter": "bicubic"},
+            "decoding": {"max_length": 20, "no_repeat_ngram": 3},
+            "vocabulary_size": 2990,
+            "facts": {"data": "Flickr8k, training split", "license": "academic, non-commercial"},
+            "card": "# Model card\n…",
+        }
+    )
 
     name: str
     revision: str

@@ -132,7 +132,8 @@ class Supervisor:
         keepers = [asyncio.create_task(self._keep(child)) for child in self.workers + self.front_ends]
         keepers.append(asyncio.create_task(self._replace_silent_workers()))
         await self.stopping.wait()
-        log.info("stopping: what has been accepted is answered first")
+        if not self.failed:
+            log.info("stopping: what has been accepted is answered first")
         self.board.drain()
         for keeper in keepers:
             keeper.cancel()
