@@ -96,9 +96,13 @@ class Board:
         self._cells["workers"]["heartbeat"][worker] = time.monotonic() + LOADING_S
 
     def silence_s(self, worker: int) -> float:
-        """Seconds since the worker last showed life: since its last heartbeat, or in its present batch."""
-        now, row = time.monotonic(), self._cells["workers"][worker]
-        return max(now - float(row["heartbeat"]), now - float(row["busy_since"] or now))
+        """Seconds since the worker's last heartbeat; negative while it has time to load."""
+        return time.monotonic() - float(self._cells["workers"]["heartbeat"][worker])
+
+    def busy_s(self, worker: int) -> float:
+        """Seconds that the worker has been at its present batch; 0 when idle."""
+        since = float(self._cells["workers"]["busy_since"][worker])
+        return time.monotonic() - since if since else 0.0
 
     def record_pace(self, worker: int, picture_s: float) -> None:
         """Fold one batch's seconds per picture into the worker's moving average."""

@@ -53,9 +53,9 @@ class Server(uvicorn.Server):
 async def serve(spec: FrontEndSpec) -> None:
     settings = Settings.model_validate(spec.settings)
     board = Board.attach(Path(spec.board), settings.http_workers, len(spec.addresses))
-    app = create_app(settings, RemoteRunner(spec.addresses, board), board, spec.index)
+    runner = RemoteRunner(spec.addresses, board, settings.request_timeout)
     config = uvicorn.Config(
-        app,
+        create_app(settings, runner, board, spec.index),
         http="h11",  # strict, and with a cap on headers
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         lifespan="on",

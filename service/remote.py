@@ -40,9 +40,11 @@ log = logging.getLogger("captioner.remote")
 class RemoteRunner:
     """Implements :class:`service.runner.Runner` over one :class:`Link` per device worker."""
 
-    def __init__(self, addresses: Sequence[str], board: Board) -> None:
+    def __init__(self, addresses: Sequence[str], board: Board, patience_s: float) -> None:
+        """:param patience_s: a worker that takes longer over one batch is not counted on"""
         self._context = zmq.asyncio.Context()
         self._board = board
+        self._patience_s = patience_s
         self._changed = asyncio.Event()
         self._links = [Link(self._context, address, self._changed) for address in addresses]
         self._tasks: list[asyncio.Task[None]] = []
@@ -59,8 +61,7 @@ class RemoteRunner:
 
     @property
     def state(self) -> State:
-        ready = self._ready()
-        if any(self._board.silence_s(index) < SILENT_S for index, _ in ready):
+        if any(not self._stalled(index) for index, _ in self._ready()):
             return "ok"
         return "loading" if self.model is None else "unavailable"
 
@@ -91,9 +92,11 @@ class RemoteRunner:
                     await self._changed.wait()
             except TimeoutError:
                 raise WorkerLost("no device worker came back in time") from None
-        # A silent worker is the last choice: it may be stopped, but it may also be the only one.
-        silent_s = self._board.silence_s
-        return min(ready, key=lambda entry: (silent_s(entry[0]) > SILENT_S, entry[1].load))[1]
+        # A stalled worker is the last choice, but it may be the only one.
+        return min(ready, key=lambda entry: (self._stalled(entry[0]), entry[1].load))[1]
+
+    def _stalled(self, worker: int) -> bool:
+        return self._board.silence_s(worker) > SILENT_S or self._board.busy_s(worker) > self._patience_s
 
 
 class Link:

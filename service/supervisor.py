@@ -203,7 +203,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(CHECK_S)
             for index, child in enumerate(self.workers):
-                silent_s = self.board.silence_s(index)
+                silent_s = max(self.board.silence_s(index), self.board.busy_s(index))
                 if silent_s > self.settings.request_timeout:
                     log.error("%s has shown no life for %.1f s: it is replaced", child.name, silent_s)
                     self.board.forget_worker(index)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -61,8 +61,12 @@ class Service:
         return float(found[1]) if found else 0.0
 
     def children(self, module: str) -> list[psutil.Process]:
-        everyone = psutil.Process(self.process.pid).children()
-        return [child for child in everyone if f"service.{module}" in child.cmdline()]
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it ended while we looked
+                if f"service.{module}" in child.cmdline():
+                    found.append(child)
+        return found
 
     def wait(self, seconds: float = PATIENCE_S) -> int:
         return self.process.wait(seconds)
