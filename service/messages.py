@@ -16,7 +16,7 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
 
 class Submit(msgspec.Struct, frozen=True, tag=True):
-    """Front end → worker: caption this picture. ``alone``: it was in a batch that died; risk no other."""
+    """Front end → worker: caption this picture, ``alone`` if it was in a batch that its worker died with."""
 
     id: int
     beam: int
@@ -34,6 +34,12 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Worker → front end: loaded and warm."""
 
     model: ModelInfo
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """Worker → front end: these pictures of yours are in the batch that runs now."""
+
+    ids: list[int]
 
 
 class Answered(msgspec.Struct, frozen=True, tag=True):
@@ -55,7 +61,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 ToWorker = Hello | Submit | Cancel
-ToFrontEnd = Ready | Answered | Failed
+ToFrontEnd = Ready | Started | Answered | Failed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

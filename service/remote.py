@@ -24,6 +24,7 @@ from service.messages import (
     Failed,
     Hello,
     Ready,
+    Started,
     Submit,
     ToWorker,
     decode_to_front_end,
@@ -48,7 +49,6 @@ class RemoteRunner:
         self._changed = asyncio.Event()
         self._links = [Link(self._context, address, self._changed) for address in addresses]
         self._tasks: list[asyncio.Task[None]] = []
-        self._model: ModelInfo | None = None
 
     async def start(self) -> None:
         self._tasks = [asyncio.create_task(link.run()) for link in self._links]
@@ -67,22 +67,27 @@ class RemoteRunner:
 
     @property
     def model(self) -> ModelInfo | None:
-        for link in self._links:
-            self._model = link.model or self._model
-        return self._model
+        return next((link.model for link in self._links if link.model), None)
 
     def _ready(self) -> list[tuple[int, Link]]:
-        return [(index, link) for index, link in enumerate(self._links) if link.model]
+        return [(index, link) for index, link in enumerate(self._links) if link.ready]
 
     async def caption(self, pixels: NDArray[np.uint8], beam: int, deadline: float) -> Inference:
-        """See :meth:`service.runner.Runner.caption`. A picture whose worker died is sent once more."""
+        """See :meth:`service.runner.Runner.caption`. A picture whose worker died is sent once more.
+
+        One that was in the batch which died may be what killed it: the second time it runs alone.
+        """
         link = await self._least_loaded(deadline)
         try:
             return await link.submit(pixels, beam, deadline, alone=False)
-        except WorkerLost:
-            log.warning("a picture is sent again: its worker died")
-            link = await self._least_loaded(deadline)
-            return await link.submit(pixels, beam, deadline, alone=True)
+        except WorkerLost as lost:
+            suspect = isinstance(lost, WorkerLostInBatch)
+        log.warning("a picture is sent again: its worker died")
+        link = await self._least_loaded(deadline)
+        try:
+            return await link.submit(pixels, beam, deadline, alone=suspect)
+        except DeadlinePassed:
+            raise WorkerLost("the device worker died and no time was left to try again") from None
 
     async def _least_loaded(self, deadline: float) -> Link:
         while not (ready := self._ready()):
@@ -99,6 +104,10 @@ class RemoteRunner:
         return self._board.silence_s(worker) > SILENT_S or self._board.busy_s(worker) > self._patience_s
 
 
+class WorkerLostInBatch(WorkerLost):
+    """The worker died while it ran this picture's batch."""
+
+
 class Link:
     """The connection to one device worker, made anew whenever the worker is."""
 
@@ -108,8 +117,11 @@ class Link:
         self._changed = changed
         self._ids = itertools.count()
         self._waiting: dict[int, asyncio.Future[Inference]] = {}
+        self._running: set[int] = set()
         self._socket: zmq.asyncio.Socket | None = None
+        self.ready = False
         self.model: ModelInfo | None = None
+        """What the worker runs, or ran last; None until one has been ready."""
 
     @property
     def load(self) -> int:
@@ -146,19 +158,23 @@ class Link:
                 await socket.send(encode(Hello()))
 
     def _lose_worker(self) -> None:
-        self.model = None
+        self.ready = False
         self._socket = None
         waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
+        for job_id, future in waiting.items():
+            error = WorkerLostInBatch if job_id in self._running else WorkerLost
             if not future.done():
-                future.set_exception(WorkerLost("the device worker died with this picture"))
+                future.set_exception(error("the device worker died with this picture"))
+        self._running = set()
 
     async def _receive(self, socket: zmq.asyncio.Socket) -> None:
         while True:
             match decode_to_front_end(await socket.recv()):
                 case Ready(model):
-                    self.model = model
+                    self.model, self.ready = model, True
                     self._changed.set()
+                case Started(ids):
+                    self._running = set(ids)
                 case Answered() as answer:
                     result = Inference(answer.captions, answer.queue_s, answer.inference_s, answer.batch_size)
                     if (future := self._waiting.get(answer.id)) and not future.done():

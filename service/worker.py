@@ -29,6 +29,7 @@ from service.messages import (
     Failed,
     Hello,
     Ready,
+    Started,
     Submit,
     ToFrontEnd,
     decode_to_worker,
@@ -145,6 +146,9 @@ class Worker:
         while True:
             jobs, reason = self.queue.next_batch()
             self.board.set_busy(self.spec.index, True)
+            for client in {job.client for job in jobs}:
+                ids = [job.id for job in jobs if job.client == client]
+                answers.send_multipart([client, encode(Started(ids))])
             started = time.monotonic()
             outcomes = engine.run(jobs)
             seconds = time.monotonic() - started
