@@ -7,8 +7,10 @@ import sys
 import typer
 
 from cli.caption import caption
+from cli.evaluate import evaluate
 from cli.info import info
 from cli.serve import serve
+from cli.train import train
 from model.errors import CaptionerError
 
 cli = typer.Typer(
@@ -23,6 +25,8 @@ cli = typer.Typer(
 cli.command("serve")(serve)
 cli.command("caption")(caption)
 cli.command("info")(info)
+cli.command("train")(train)
+cli.command("evaluate")(evaluate)
 
 
 def app() -> None:

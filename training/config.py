@@ -1,0 +1,103 @@
+"""A training run as a TOML file: data, encoder weights, network, and the phases it goes through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from model.config import Architecture, Decoding, Preprocessing
+from training.errors import TrainingError
+
+SHIPPED = Path(__file__).parent / "configs"
+
+
+class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the data set lies (relative to the current directory) and what it gives.
+
+    A word enters the vocabulary when the training captions hold it ``vocabulary_threshold`` times; longer
+    captions than ``max_words`` are cut.
+    """
+
+    root: str
+    train: str = "train"
+    validation: str = "dev"
+    vocabulary_threshold: int = 4
+    max_words: int = 20
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the model card says of what went in: the data set with its citation, the terms that follow from
+    it, and whose encoder weights they were."""
+
+    data: str
+    license: str
+    encoder: str
+
+
+class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A stretch of training with one objective and one learning-rate curve, from the best weights so far.
+
+    With ``encoder_stages`` 0 the encoder rests and the decoder learns from cached features of ``views``
+    views of every picture (whole, flipped, then random crops); otherwise the encoder's last
+    ``encoder_stages`` stages learn too, at ``encoder_learning_rate``, from views drawn anew each time.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    objective: Literal["cross_entropy", "self_critical"] = "cross_entropy"
+    batch_size: int = 32  # pictures; every caption of a picture is in its batch
+    views: int = 2
+    encoder_stages: int = 0
+    encoder_learning_rate: float = 0.0
+    warmup: float = 0.05  # part of the phase in which the learning rate rises; a cosine falls after it
+    weight_decay: float = 0.01
+    dropout: float = 0.0  # of words, picture and LSTM output; self_critical has none
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.999
+    samples: int = 5  # captions drawn for a picture, self_critical alone
+
+
+class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file. ``encoder_weights`` is a ``.safetensors`` file, torchvision's name, or empty."""
+
+    name: str
+    card: Card
+    data: Data
+    phases: list[Phase]
+    encoder_weights: str = ""
+    architecture: Architecture = Architecture()
+    preprocessing: Preprocessing = Preprocessing()
+    decoding: Decoding = Decoding()
+    seed: int = 1
+    bfloat16: bool = False  # training's arithmetic; scores are always measured in float32
+
+
+def load_config(name: str) -> TrainConfig:
+    """Read a configuration.
+
+    :param name: path of a TOML file, or the name of one in ``training/configs``
+    :raises TrainingError: there is none, it is not TOML, or a key is unknown or of the wrong type
+    """
+    path = Path(name)
+    if not path.is_file():
+        path = SHIPPED / f"{name}.toml"
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.toml")))
+        raise TrainingError(f"{name} is neither a file nor one of the configurations {shipped}") from None
+    try:
+        config = msgspec.toml.decode(raw, type=TrainConfig)
+    except msgspec.DecodeError as error:
+        raise TrainingError(f"the configuration {name} is not usable: {error}") from None
+    if not config.phases:
+        raise TrainingError(f"the configuration {name} has no phases")
+    return config
+
+
+def with_data(config: TrainConfig, root: Path) -> TrainConfig:
+    """The same run on the data set in another folder."""
+    return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, root=str(root)))

@@ -1,0 +1,70 @@
+"""Where a run stands at the end of an epoch: all that is needed to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from training.config import Card, TrainConfig
+from training.errors import TrainingError
+from training.files import write_atomically
+
+Weights = dict[str, Tensor]
+
+
+class State(msgspec.Struct):
+    """``phase`` and ``epoch`` count what is complete: epochs of the phase that is running.
+
+    ``network``, ``average`` and ``optimizer`` are that phase's and empty before its first epoch is done;
+    ``best`` are the weights with the highest validation score so far.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    best_score: float = -1.0
+    best: Weights = {}
+    network: Weights = {}
+    average: Weights = {}
+    optimizer: dict[str, Any] = {}
+    history: list[dict[str, Any]] = []
+
+
+def save_state(path: Path, state: State, config: TrainConfig) -> None:
+    """Write ``state`` and the configuration it belongs to."""
+    buffer = io.BytesIO()
+    torch.save({"config": _fingerprint(config, state), "state": msgspec.structs.asdict(state)}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_state(path: Path, config: TrainConfig) -> State:
+    """State of an earlier run with the same configuration, or of one that has not begun.
+
+    :raises TrainingError: the file is damaged or belongs to another configuration
+    """
+    if not path.exists():
+        return State()
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} is damaged; delete it to begin again: {error}") from None
+    state = State(**saved["state"])
+    if saved["config"] != _fingerprint(config, state):
+        raise TrainingError(
+            f"{path.parent.parent} holds a run of another configuration: choose another output folder"
+        )
+    return state
+
+
+def _fingerprint(config: TrainConfig, state: State) -> str:
+    """What the state depends on. Not in it: where the data set lies, what the model card says, and phases
+    that have not begun, so that a run can be taken further than was first planned."""
+    begun = config.phases[: state.phase + (state.epoch > 0)]
+    data = msgspec.structs.replace(config.data, root="")
+    bare = msgspec.structs.replace(config, phases=begun, data=data, card=Card("", "", ""))
+    return msgspec.json.encode(bare, order="sorted").decode()
