@@ -23,7 +23,7 @@ from service.problems import problem_response
 from service.routes import captions, pages, status
 from service.runner import Runner
 from service.settings import Settings
-from service.state import AppState
+from service.state import AppState, LifespanState
 
 DESCRIPTION = """Send a picture, get one good English sentence about it.
 
@@ -46,9 +46,9 @@ def create_app(settings: Settings, runner: Runner, board: Board | None = None, f
     pipeline = Pipeline(runner, admission, decoder, metrics)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         await runner.start()
-        yield
+        yield {"captioner": AppState(settings, runner, board, metrics, admission, pipeline)}
         await runner.stop()
         decoder.close()
 
@@ -61,7 +61,6 @@ def create_app(settings: Settings, runner: Runner, board: Board | None = None, f
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.captioner = AppState(settings, runner, board, metrics, admission, pipeline)
     for known in (CaptionerError, HTTPException, RequestValidationError):
         app.add_exception_handler(known, _answer_problem)
     for routes in (captions, status, pages):

@@ -56,7 +56,8 @@ class RequestContext:
                 headers["X-Request-ID"] = request_id
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                if self.board.draining:
+                # After a 200 nothing of the upload is left unread, so closing cannot reset the connection.
+                if self.board.draining and status == 200:
                     headers["Connection"] = "close"
             await send(message)
 

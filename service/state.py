@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypedDict, cast
 
 from starlette.requests import Request
 
@@ -27,5 +27,11 @@ class AppState:
     started: float = field(default_factory=time.monotonic)
 
 
+class LifespanState(TypedDict):
+    """What the application's lifespan yields: the server puts it into every request's state."""
+
+    captioner: AppState
+
+
 def state_of(request: Request) -> AppState:
-    return cast(AppState, request.app.state.captioner)
+    return cast(AppState, request.state.captioner)
