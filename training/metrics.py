@@ -6,8 +6,8 @@ tokeniser of the COCO evaluation on this data and needs no Java.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
+from shutil import which
 
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
@@ -35,7 +35,7 @@ def all_metrics(captions: Sequence[str], references: References) -> dict[str, fl
     scores = {f"BLEU-{n}": float(score) for n, score in enumerate(bleu, start=1)}
     scores["ROUGE-L"] = float(Rouge().compute_score(expected, given)[0])
     scores["CIDEr-D"] = cider(captions, references)
-    if shutil.which("java"):
+    if which("java"):
         scores["METEOR"] = float(Meteor().compute_score(expected, given)[0])
     return scores
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from model import checkpoint as checkpoints
 from model.checkpoint import Checkpoint
 from model.config import Config
+from model.config import load_config as load_model_config
 from model.encoder import channels_last
 from model.network import CaptionNetwork
 from model.vocabulary import Vocabulary
@@ -45,7 +46,8 @@ def train(
     run = Run(config, output, device, report)
     for number in range(run.state.phase, len(config.phases)):
         run.phase(number)
-    run.score()
+    if not load_model_config(output).card["scores"]:
+        run.score()
 
 
 class Run:

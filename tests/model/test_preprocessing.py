@@ -64,6 +64,7 @@ def test_exif_orientation(orientation: int, kind: str) -> None:
     assert corners(pixels) == [RED, GREEN, BLUE, WHITE]
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_does_not_cost_the_picture() -> None:
     raw = encode(quarters(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\xff\xff")
     assert corners(load_pixels(raw, CONFIG)) == [RED, GREEN, BLUE, WHITE]

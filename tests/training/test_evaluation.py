@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from training.evaluation import evaluate, greedy_captions
 from training.features import compute
 from training.metrics import all_metrics, cider
 
+JAVA = shutil.which("java")
 REFERENCES = [
     ["A dog runs .", "The dog is running ."],
     ["A man on a horse .", "A rider ."],
@@ -90,3 +92,12 @@ def test_case_and_punctuation_do_not_count() -> None:
 def test_cider_by_hand() -> None:
     """Two pictures, one reference and one word each: the right word scores in 1-grams alone, 10 · 1/4."""
     assert cider(["dog", "dog"], [["dog"], ["cat"]]) == pytest.approx(10 / 4 / 2)
+
+
+@pytest.mark.skipif(JAVA is None, reason="METEOR needs Java, which is not here")
+def test_meteor_where_java_is_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.metrics.which", lambda name: JAVA)
+    right, wrong = ([group[i] for group in REFERENCES] for i in (0, 1))
+    perfect = all_metrics(right, REFERENCES)["METEOR"]
+    shifted = all_metrics([*wrong[1:], wrong[0]], REFERENCES)["METEOR"]
+    assert perfect > 0.9 > 0.3 > shifted

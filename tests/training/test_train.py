@@ -66,7 +66,8 @@ def test_the_card_says_what_was_measured(trained: Path, data: Path) -> None:
 def test_a_second_start_of_a_complete_run_changes_nothing(trained: Path, data: Path) -> None:
     before = weights(trained)
     train(tiny_config(data), trained, report=lambda line: None)
-    assert all(torch.equal(tensor, weights(trained)[name]) for name, tensor in before.items())
+    after = weights(trained)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
     assert len(log(trained)) == 4
 
 
