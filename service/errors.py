@@ -8,6 +8,7 @@ ServiceError
 ├── UnsupportedBody     415  neither multipart nor image/*
 ├── UnusableRequest     422  well formed, but a field is missing, unknown or out of range
 ├── QueueFull           429  as many pictures admitted as the limit allows
+├── HeadTooLarge        431  too many headers
 ├── NotReady            503  loading, draining, or no worker
 ├── WorkerLost          503  the worker died with this picture, twice
 └── DeadlinePassed      504  no answer in time
@@ -52,6 +53,10 @@ class UnusableRequest(ServiceError):
 
 class QueueFull(ServiceError):
     status, title, code = 429, "Queue full", "queue-full"
+
+
+class HeadTooLarge(ServiceError):
+    status, title, code = 431, "Request head too large", "head-too-large"
 
 
 class NotReady(ServiceError):

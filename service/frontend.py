@@ -16,11 +16,11 @@ import uvicorn
 
 from service.app import create_app
 from service.board import Board
+from service.edge import MAX_HEAD_BYTES, EdgeProtocol
 from service.logs import set_up_logging
 from service.remote import RemoteRunner
 from service.settings import Settings
 
-MAX_HEADER_BYTES = 65_536
 FORCED_STOP_S = 1
 
 
@@ -56,8 +56,9 @@ async def serve(spec: FrontEndSpec) -> None:
     runner = RemoteRunner(spec.addresses, board, settings.request_timeout)
     config = uvicorn.Config(
         create_app(settings, runner, board, spec.index),
-        http="h11",  # strict, and with a cap on headers
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        http=EdgeProtocol,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        ws="none",
         lifespan="on",
         access_log=False,
         log_config=None,

@@ -13,11 +13,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.board import Board
-from service.errors import KeyRequired
+from service.errors import HeadTooLarge, KeyRequired, MalformedRequest
 from service.metrics import Metrics
 from service.problems import problem_response
 
 CLIENT_GONE = 499  # what nginx logs; nobody receives it
+MAX_HEADERS = 100
+_HOST = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -56,12 +58,12 @@ class RequestContext:
                 headers["X-Request-ID"] = request_id
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                # After a 200 nothing of the upload is left unread, so closing cannot reset the connection.
-                if self.board.draining and status == 200:
+                if self.board.draining:
                     headers["Connection"] = "close"
             await send(message)
 
         try:
+            _check_head(scope)
             await self.app(scope, receive, send_with_headers)
         except ClientGone:
             pass
@@ -91,6 +93,15 @@ class RequestContext:
                 **scope["state"].get("log_fields", {}),
             },
         )
+
+
+def _check_head(scope: Scope) -> None:
+    """:raises ServiceError: 431, too many headers; 400, a Host that names no host"""
+    headers = Headers(scope=scope)
+    if len(headers) > MAX_HEADERS:
+        raise HeadTooLarge(f"at most {MAX_HEADERS} headers are taken", {"Connection": "close"})
+    if not _HOST.fullmatch(headers.get("host", "")):
+        raise MalformedRequest("the Host header names no host", {"Connection": "close"})
 
 
 class ClientGone(Exception):

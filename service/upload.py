@@ -75,7 +75,7 @@ async def read_pictures(
 def _check_declared_length(request: Request, limit: int) -> None:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
-        raise UploadTooLarge(f"at most {limit:,} bytes are taken")
+        raise UploadTooLarge(f"at most {limit:,} bytes are taken", {"Connection": "close"})
 
 
 class RawReader:
@@ -177,5 +177,5 @@ class FormReader:
 
 def _append(data: bytearray, chunk: bytes | memoryview, most: int) -> None:
     if len(data) + len(chunk) > most:
-        raise UploadTooLarge(f"a picture may have at most {most:,} bytes")
+        raise UploadTooLarge(f"a picture may have at most {most:,} bytes", {"Connection": "close"})
     data += chunk

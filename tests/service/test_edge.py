@@ -1,0 +1,188 @@
+"""Clients that are slow, stuck or not quite HTTP, over raw sockets."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from service import edge
+from service.app import create_app
+from service.settings import Settings
+from tests.pictures import picture
+from tests.service.fakes import FakeRunner, on_a_port
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        on_a_port(create_app(Settings(request_timeout=1.5), FakeRunner())) as url,
+    ):
+        patch.setattr(edge, "HEAD_S", 0.6)
+        patch.setattr(edge, "READ_S", 0.6)
+        patch.setattr(edge, "LINGER_S", 0.6)
+        yield url
+
+
+def connect(url: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=10)
+
+
+def everything(client: socket.socket) -> bytes:
+    """What the service sends until it closes the connection."""
+    answer = b""
+    try:
+        while data := client.recv(65536):
+            answer += data
+    except ConnectionResetError:
+        pass
+    return answer
+
+
+def exchange(url: str, request: bytes) -> bytes:
+    with connect(url) as client:
+        client.sendall(request)
+        return everything(client)
+
+
+def is_closed_while_sending(client: socket.socket) -> bool:
+    """Send a byte now and then until the service has had enough, for at most 10 s."""
+    for _ in range(200):
+        try:
+            client.sendall(b"x")
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def post(headers: bytes, body: bytes = b"", path: bytes = b"/caption") -> bytes:
+    return b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n" + body
+
+
+def assert_problem(answer: bytes, *statuses: int) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert int(head.split()[1]) in statuses, answer
+    assert b"application/problem+json" in head.lower()
+    problem = json.loads(body)
+    assert problem["status"] in statuses
+    assert problem["request_id"].encode() in head
+
+
+def test_an_idle_connection_is_closed(url: str) -> None:
+    assert exchange(url, b"") == b""
+
+
+def test_a_trickling_head_is_closed(url: str) -> None:
+    with connect(url) as client:
+        assert is_closed_while_sending(client)
+
+
+def test_a_trickling_body_is_answered_408(url: str) -> None:
+    with connect(url) as client:
+        client.sendall(post(b"Content-Type: image/jpeg\r\nContent-Length: 1000\r\n"))
+        client.settimeout(0.05)
+        answer = b""
+        for _ in range(200):
+            try:
+                client.sendall(b"x")
+                answer += client.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+            if answer:
+                break
+        assert_problem(answer, 408)
+
+
+def test_an_upload_that_trickles_on_after_its_answer_is_closed(url: str) -> None:
+    with connect(url) as client:
+        client.sendall(post(b"Content-Type: text/plain\r\nContent-Length: 1000\r\n"))
+        assert b" 415 " in client.recv(65536)
+        assert is_closed_while_sending(client)
+
+
+def test_a_client_that_does_not_read_is_closed(url: str) -> None:
+    with connect(url) as client:
+        request = b"GET /static/swagger/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+        client.sendall(request * 30)  # 45 MB of answers: more than the kernel holds for us
+        time.sleep(2.0)
+        answer = everything(client)
+        assert len(answer) < 30 * 1_500_000  # it was cut off
+
+
+def test_a_keep_alive_connection_serves_again_and_again(url: str) -> None:
+    with httpx.Client() as http:
+        for _ in range(3):
+            assert http.post(f"{url}/caption", files={"image": picture()}).status_code == 200
+            time.sleep(0.3)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "statuses"),
+    [
+        (b"nonsense\r\n\r\n", (400,)),
+        (b"GET / HTTP/1.1\r\n\r\n", (400,)),
+        (b"GET / HTTP/1.1\r\nHost: a b/c\r\n\r\n", (400,)),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", (400,)),
+        (b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", (400, 414)),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 1_000_000 + b"\r\n\r\n", (400, 431)),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: a\r\n" * 200 + b"\r\n", (400, 431)),
+        (post(b"Content-Type: image/png\r\nContent-Length: -1\r\n"), (400,)),
+        (post(b"Content-Type: image/png\r\nContent-Length: 3\r\nContent-Length: 4\r\n", b"abcd"), (400,)),
+        (
+            post(b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n", b"zz\r\nabc\r\n0\r\n\r\n"),
+            (400,),
+        ),
+        (post(b"Content-Type: image/png\r\nTransfer-Encoding: gzip\r\n"), (400, 501)),
+    ],
+)
+def test_what_is_not_http_is_refused_with_a_problem(url: str, request_bytes: bytes, statuses: tuple) -> None:
+    assert_problem(exchange(url, request_bytes), *statuses)
+
+
+def test_a_huge_upload_is_refused_before_it_is_read(url: str) -> None:
+    with connect(url) as client:
+        client.sendall(
+            post(b"Content-Type: image/png\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n")
+        )
+        assert_problem(everything(client), 413)  # without "100 Continue"
+
+
+def test_a_client_in_the_middle_of_a_refused_upload_reads_its_answer(url: str) -> None:
+    with connect(url) as client:
+        client.sendall(post(b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n"))
+        chunk = b"%x\r\n" % 65536 + b"\xff" * 65536 + b"\r\n"
+        sent = 0
+
+        def send() -> None:
+            nonlocal sent
+            try:
+                for _ in range(2000):
+                    client.sendall(chunk)
+                    sent += 65536
+            except OSError:
+                pass
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        answer = everything(client)
+        sender.join()
+        assert_problem(answer, 413)
+
+
+def test_hundreds_of_idle_connections_do_not_shut_others_out(url: str) -> None:
+    idle = [connect(url) for _ in range(400)]
+    try:
+        assert httpx.get(f"{url}/health/live").status_code == 200
+        assert httpx.post(f"{url}/caption", files={"image": picture()}).status_code == 200
+    finally:
+        for client in idle:
+            client.close()
