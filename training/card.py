@@ -13,13 +13,7 @@ METHOD = """\
 Captions and references are lower-cased and stripped of punctuation; BLEU, ROUGE-L and CIDEr-D are
 pycocoevalcap's, CIDEr-D with document frequencies from the split's references. Pictures are captioned in
 float32 by the code that serves them. The epochs were chosen by greedy CIDEr-D on this split, so it flatters
-the checkpoint a little."""
-
-LIMITS = """\
-It has seen a few thousand photographs, mostly of people and dogs outdoors, and knows no words but those of
-their captions: of other pictures (documents, screenshots, food, drawings) it speaks in the same words, and
-wrongly. It miscounts, confuses colours and genders, and does not read text. Captions are English and
-describe what is likely to be seen, not who is seen."""
+the checkpoint a little. Measured by:"""
 
 
 def make_card(config: TrainConfig, pictures: int, reports: list[Report]) -> Card:
@@ -29,6 +23,7 @@ def make_card(config: TrainConfig, pictures: int, reports: list[Report]) -> Card
         "training_split": f"{config.data.train}, {pictures:,} pictures",
         "license": config.card.license,
         "encoder": config.card.encoder,
+        "limits": " ".join(config.card.limits.split()),
         "scores": {
             f"{report.split}, {_decoding(report)}": {name: round(s, 4) for name, s in report.scores.items()}
             for report in reports
@@ -37,7 +32,31 @@ def make_card(config: TrainConfig, pictures: int, reports: list[Report]) -> Card
 
 
 def write_card(config: TrainConfig, card: Card, reports: list[Report]) -> str:
-    """The model card as Markdown."""
+    """The model card as Markdown; without reports it has no scores."""
+    tuned = any(phase.encoder_stages for phase in config.phases)
+    return "\n".join(
+        [
+            f"# {config.name}",
+            "",
+            f"Show and Tell (Vinyals et al. 2015): {config.architecture.encoder} encoder, LSTM decoder.",
+            "One picture in, one English sentence out.",
+            "",
+            "## Data and terms",
+            "",
+            f"- Trained on: {config.card.data}; split {card['training_split']}.",
+            f"- Encoder: {config.card.encoder}{'; trained further here' if tuned else ''}.",
+            f"- Terms of use: {config.card.license}.",
+            "",
+            *(_scores(config, reports) if reports else []),
+            "## Limits",
+            "",
+            config.card.limits.strip(),
+            "",
+        ]
+    )
+
+
+def _scores(config: TrainConfig, reports: list[Report]) -> list[str]:
     names = list(dict.fromkeys(name for report in reports for name in report.scores))
     rows = [
         f"| {report.split} ({report.pictures:,} pictures), {_decoding(report)} | "
@@ -50,42 +69,8 @@ def write_card(config: TrainConfig, card: Card, reports: list[Report]) -> str:
         f"--beam {report.beam}"
         for report in reports
     ]
-    return "\n".join(
-        [
-            f"# {config.name}",
-            "",
-            f"Show and Tell (Vinyals et al. 2015): {config.architecture.encoder} encoder, LSTM decoder. "
-            "One picture in, one English sentence out.",
-            "",
-            "## Data and terms",
-            "",
-            f"Trained on the {card['training_split']}, of: {config.card.data}",
-            "",
-            f"Terms of use: {config.card.license}",
-            "",
-            f"Encoder weights began as: {config.card.encoder}. All of them were trained further where the "
-            "configuration says so.",
-            "",
-            "## Scores",
-            "",
-            "| split and decoding | " + " | ".join(names) + " |",
-            "|---|" + "---|" * len(names),
-            *rows,
-            "",
-            METHOD,
-            "",
-            "Measured by:",
-            "",
-            "```",
-            *commands,
-            "```",
-            "",
-            "## Limits",
-            "",
-            LIMITS,
-            "",
-        ]
-    )
+    head = ["| split and decoding | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    return ["## Scores", "", *head, *rows, "", METHOD, "", "```", *commands, "```", ""]
 
 
 def _decoding(report: Report) -> str:

@@ -28,12 +28,13 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the model card says of what went in: the data set with its citation, the terms that follow from
-    it, and whose encoder weights they were."""
+    """What the model card says: the data set with its citation, the terms that follow from it, whose encoder
+    weights they were, and what not to expect of a network trained on them."""
 
     data: str
     license: str
     encoder: str
+    limits: str
 
 
 class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

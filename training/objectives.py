@@ -87,7 +87,7 @@ class SelfCritical:
         advantage = (rewards - siblings).view(-1)  # [N]
         inputs, targets = _teacher(sentences, features.device, end=False)  # [N, T]
         real = targets != PAD_ID  # [N, T]; W of them
-        logits = network.output(network.unroll(embedding, inputs)[real]).float()  # [W, V]
+        logits = _sayable(network.output(network.unroll(embedding, inputs)[real]))  # [W, V]
         weights = advantage[:, None].expand_as(real)[real]  # [W]
         return (weights * functional.cross_entropy(logits, targets[real], reduction="none")).mean()
 
@@ -104,12 +104,17 @@ def draw(network: CaptionNetwork, embedding: Tensor, max_length: int) -> list[li
     words: list[Tensor] = []
     while len(words) <= max_length and not ended.all():
         logits, state = network.step(word, state)  # [N, V]
-        logits = logits.float()
-        logits[:, [PAD_ID, START_ID, UNK_ID]] = float("-inf")
-        word = torch.multinomial(logits.softmax(dim=-1), 1).squeeze(1).masked_fill(ended, PAD_ID)
+        word = torch.multinomial(_sayable(logits).softmax(dim=-1), 1).squeeze(1).masked_fill(ended, PAD_ID)
         words.append(word)
         ended = ended | (word == END_ID)
     return [[i for i in row if i != PAD_ID] for row in torch.stack(words, dim=1).tolist()]
+
+
+def _sayable(logits: Tensor) -> Tensor:
+    """Logits [N, V] without the words that are never said. Drawing and learning must share them: of words
+    that cannot be drawn none is ever punished, and probability would flee there."""
+    never = torch.tensor([PAD_ID, START_ID, UNK_ID], device=logits.device)
+    return logits.float().index_fill(1, never, float("-inf"))
 
 
 def _teacher(sentences: Sequence[list[int]], device: torch.device, end: bool = True) -> tuple[Tensor, Tensor]:

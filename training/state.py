@@ -66,5 +66,5 @@ def _fingerprint(config: TrainConfig, state: State) -> str:
     that have not begun, so that a run can be taken further than was first planned."""
     begun = config.phases[: state.phase + (state.epoch > 0)]
     data = msgspec.structs.replace(config.data, root="")
-    bare = msgspec.structs.replace(config, phases=begun, data=data, card=Card("", "", ""))
+    bare = msgspec.structs.replace(config, phases=begun, data=data, card=Card("", "", "", ""))
     return msgspec.json.encode(bare, order="sorted").decode()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pycocoevalcap.cider.cider import Cider
 
-from model.vocabulary import END_ID, PAD_ID
+from model.vocabulary import END_ID, PAD_ID, START_ID, UNK_ID
 from tests.model.networks import small_checkpoint
 from training.loop import warmup_cosine
 from training.objectives import CrossEntropy, SelfCritical, draw
@@ -78,6 +78,18 @@ def test_self_critical_training_raises_the_reward() -> None:
         objective.loss(network, features, [0, 1]).backward()
         optimizer.step()
     assert reward() > 2 * before + 0.5
+
+
+def test_no_probability_flees_to_words_that_are_never_drawn() -> None:
+    torch.manual_seed(0)
+    network = small_checkpoint(words=6, spread=1.0).network
+    objective = SelfCritical([[[5, 6, 7]], [[8, 9, 5]]], samples=5, max_length=6)
+    objective.prepare(network)
+    objective.loss(network, torch.randn(2, 512), [0, 1]).backward()
+    gradient = network.output.bias.grad
+    assert gradient is not None
+    assert gradient[[PAD_ID, START_ID, UNK_ID]].tolist() == [0, 0, 0]
+    assert gradient.abs().max() > 0
 
 
 def test_learning_rate_rises_then_falls() -> None:
