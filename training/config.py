@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from model.config import Architecture, Decoding, Preprocessing
 from training.errors import TrainingError
+
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+AtLeastTwo = Annotated[int, msgspec.Meta(ge=2)]
 
 SHIPPED = Path(__file__).parent / "configs"
 
@@ -46,19 +50,19 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str
-    epochs: int
+    epochs: Positive
     learning_rate: float
     objective: Literal["cross_entropy", "self_critical"] = "cross_entropy"
-    batch_size: int = 32  # pictures; every caption of a picture is in its batch
-    views: int = 2
-    encoder_stages: int = 0
+    batch_size: AtLeastTwo = 32  # pictures; every caption of a picture is in its batch
+    views: Positive = 2
+    encoder_stages: NotNegative = 0
     encoder_learning_rate: float = 0.0
     warmup: float = 0.05  # part of the phase in which the learning rate rises; a cosine falls after it
     weight_decay: float = 0.01
     dropout: float = 0.0  # of words, picture and LSTM output; self_critical has none
     label_smoothing: float = 0.0
     ema_decay: float = 0.999
-    samples: int = 5  # captions drawn for a picture, self_critical alone
+    samples: AtLeastTwo = 5  # captions drawn for a picture, self_critical alone
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

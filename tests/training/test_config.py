@@ -25,6 +25,8 @@ def change(tmp_path: Path, old: str, new: str) -> str:
     [
         ("epochs = 2", "epoch = 2", "unknown field `epoch`"),
         ("epochs = 2", 'epochs = "two"', "Expected `int`"),
+        ("epochs = 2", "epochs = 0", "`int` >= 1"),
+        ("batch_size = 8", "batch_size = 1", "`int` >= 2"),
         ('"self_critical"', '"luck"', "luck"),
         ('name = "tiny"', "name = ", "is not usable"),
         ('name = "tiny"', 'name = "tiny"\nsed = 1', "unknown field `sed`"),
