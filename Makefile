@@ -24,7 +24,7 @@ bench: $(VENV)/.installed-dev
 # Each stamp says which lock is installed; a second run finds it newer than the lock and installs nothing.
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "captioner needs Python 3.11 or newer")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.installed-serve: requirements/serve.txt pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/pip install --quiet -r requirements/serve.txt

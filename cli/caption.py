@@ -51,7 +51,7 @@ def caption(
         for name, result in zip(names, results, strict=True):
             if isinstance(result, Exception):
                 failed = True
-                print(f"captioner: {name}: {result}", file=sys.stderr)
+                print(f"captioner: {_printable(name)}: {result}", file=sys.stderr)
                 entry: dict[str, Any] = {"path": name, "error": str(result)}
             else:
                 entry = {
@@ -60,9 +60,9 @@ def caption(
                     "log_probability": round(result.log_probability, 4),
                 }
             if jsonl:
-                print(json.dumps(entry, ensure_ascii=False), flush=True)
+                print(json.dumps(entry), flush=True)
             elif "caption" in entry:
-                print(f"{name}\t{entry['caption']}", flush=True)
+                print(f"{_printable(name)}\t{entry['caption']}", flush=True)
             advance()
     raise typer.Exit(1 if failed else 0)
 
@@ -74,6 +74,11 @@ def _expand(paths: list[str]) -> Iterator[str]:
             yield from (str(file) for file in sorted(inside) if file.is_file())
         else:
             yield path
+
+
+def _printable(name: str) -> str:
+    """A file name on one line, whatever its bytes are."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _progress(total: int) -> Any:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from service.board import Board
 from service.errors import NotReady, QueueFull
 from service.metrics import Metrics
 from service.runner import Runner
+from service.settings import Settings
 
 NOT_READY_RETRY_S = 2
+UPLOADS_IN_MEMORY = 36  # of the largest size allowed, in one front end: one request of 32 pictures, and some
 
 
 class Admission:
     """Says who may come in. With several front ends the limit may be passed by one picture for each other."""
 
-    def __init__(self, board: Board, front_end: int, limit: int, runner: Runner, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, board: Board, front_end: int, runner: Runner, metrics: Metrics
+    ) -> None:
         self._board = board
         self._front_end = front_end
-        self.limit = limit
+        self.limit = settings.max_queue
+        self._upload_room = UPLOADS_IN_MEMORY * settings.max_upload_bytes  # bytes
         self._runner = runner
         self._metrics = metrics
 
@@ -57,6 +62,28 @@ class Admission:
             yield
         finally:
             self._board.add_admitted(self._front_end, -1)
+
+    @contextlib.contextmanager
+    def upload(self) -> Iterator[Callable[[int], None]]:
+        """Hold memory for one request's upload; gives a function that takes so many bytes more.
+
+        :raises QueueFull: by that function, when this front end holds as many bytes as it may
+        """
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            if count > self._upload_room:
+                self._metrics.rejected.labels("upload-memory").inc()
+                retry = {"Retry-After": str(NOT_READY_RETRY_S), "Connection": "close"}
+                raise QueueFull("too many uploads at the same time; try again", retry)
+            self._upload_room -= count
+            taken += count
+
+        try:
+            yield take
+        finally:
+            self._upload_room += taken
 
     @contextlib.contextmanager
     def decoding(self) -> Iterator[None]:

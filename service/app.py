@@ -41,7 +41,7 @@ def create_app(settings: Settings, runner: Runner, board: Board | None = None, f
     """
     board = board or Board.private()
     metrics = Metrics()
-    admission = Admission(board, front_end, settings.max_queue, runner, metrics)
+    admission = Admission(settings, board, front_end, runner, metrics)
     decoder = DecodePool(settings.max_image_pixels)
     pipeline = Pipeline(runner, admission, decoder, metrics)
 

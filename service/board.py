@@ -1,7 +1,7 @@
 """A page of shared memory that the service's processes read and write without asking each other.
 
-Each cell has one writer, so no lock is needed: a front end writes its own row, a device worker its own,
-the supervisor the rest. Readers may see a value a moment old.
+Each cell has one writer at a time, so no lock is needed: a front end writes its own row, a device worker its
+own, the supervisor the rest, and the rows of processes that are gone. Readers may see a value a moment old.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Board:
     def _layout(front_ends: int, workers: int) -> np.dtype[Any]:
         return np.dtype(
             [
+                ("started", np.float64),
                 ("draining", np.int64),
                 ("restarts", np.int64),
                 ("front_ends", [("admitted", np.int64), ("decoding", np.int64)], (front_ends,)),
@@ -39,15 +40,24 @@ class Board:
     @classmethod
     def private(cls) -> Board:
         """A board for one process with one worker: tests, and runners that need no worker processes."""
-        return cls(np.zeros((), cls._layout(1, 1)))
+        return cls(np.zeros((), cls._layout(1, 1)))._begin()
 
     @classmethod
     def create(cls, path: Path, front_ends: int, workers: int) -> Board:
-        return cls(np.memmap(path, cls._layout(front_ends, workers), mode="w+", shape=()))
+        return cls(np.memmap(path, cls._layout(front_ends, workers), mode="w+", shape=()))._begin()
 
     @classmethod
     def attach(cls, path: Path, front_ends: int, workers: int) -> Board:
         return cls(np.memmap(path, cls._layout(front_ends, workers), mode="r+", shape=()))
+
+    def _begin(self) -> Board:
+        self._cells["started"] = time.monotonic()
+        return self
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the service started."""
+        return time.monotonic() - float(self._cells["started"])
 
     @property
     def draining(self) -> bool:

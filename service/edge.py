@@ -61,8 +61,7 @@ class EdgeProtocol(H11Protocol):
             self._head_timer = None
 
     def _give_up(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.abort()
+        self.transport.abort()
 
     @property
     def upload_unread(self) -> bool:
@@ -87,9 +86,9 @@ class EdgeProtocol(H11Protocol):
         """Answer what is not HTTP with a problem document, and close."""
         reason = sys.exception()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            status = getattr(reason, "error_status_hint", 400)
-            if status == 431 and b"\n" not in self.conn.trailing_data[0]:
-                status = 414  # the limit was reached before the request line's end
+            too_long = getattr(reason, "error_status_hint", 400) == 431
+            in_first_line = b"\n" not in self.conn.trailing_data[0]
+            status = 400 if not too_long else 414 if in_first_line else 431
             request_id = uuid.uuid4().hex
             problem: dict[str, Any] = to_problem(MalformedRequest("this is not valid HTTP/1.1"), request_id)
             problem.update(status=status, title=HTTPStatus(status).phrase)
@@ -129,3 +128,4 @@ class _Lingering:
             self._protocol.linger()
         else:
             self._transport.close()
+            self._protocol.pause_writing()  # what is left to send has as long as any answer to be taken in

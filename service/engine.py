@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from model.captioner import Captioner
 from model.config import Config
 from model.errors import InferenceError
 from service.batching import Job
+from service.settings import SettingsError
 
 log = logging.getLogger("captioner.engine")
 
@@ -21,9 +23,13 @@ class Engine:
     """A :class:`model.captioner.Captioner` that takes jobs. Lives on one thread."""
 
     def __init__(self, checkpoint: Path, device: str) -> None:
-        """:raises CheckpointError: see :func:`model.checkpoint.load`"""
+        """
+        :raises CheckpointError: see :func:`model.checkpoint.load`
+        :raises SettingsError: there is no such device
+        """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        _check_device(device)
         self.device = device
         self.pads = device.startswith("cuda")
         self.default_batch_size = 128 if self.pads else 16
@@ -35,31 +41,46 @@ class Engine:
         return self._captioner.config
 
     def warm_up(self, sizes: list[int]) -> None:
-        """Run each batch size once; from then on batches are padded to these where the device pads."""
-        self._sizes = sizes
-        self._captioner.warm_up(sizes)
+        """Run each batch size once; from then on batches are padded to these where the device pads.
 
-    def run(self, jobs: list[Job]) -> list[list[Caption] | str]:
+        :raises SettingsError: the device's memory does not hold the largest
+        """
+        self._sizes = sizes
+        try:
+            self._captioner.warm_up(sizes)
+        except torch.OutOfMemoryError:
+            raise SettingsError(
+                f"setting --max-batch-size (CAPTIONER_MAX_BATCH_SIZE) is wrong: {sizes[-1]} pictures do not "
+                f"fit the memory of {self.device}"
+            ) from None
+
+    def run(
+        self, jobs: list[Job], on_attempt: Callable[[], None], last: bool = False
+    ) -> list[list[Caption] | str]:
         """Captions of each job, or the sentence that says why there are none.
 
         Out of memory: the batch is halved. Any other failure: each picture is tried once more, alone.
 
+        :param on_attempt: called before each time that the model is run
+        :param last: these were tried before
         :raises torch.AcceleratorError: the device itself failed; only a new process can go on
         """
+        on_attempt()
         try:
             return self._caption(jobs)
         except torch.OutOfMemoryError:
             log.warning("out of memory with a batch of %d", len(jobs))
             torch.cuda.empty_cache()
-            parts = [jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]]
+            halves = [jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]]
+            parts, last = (halves, last) if len(jobs) > 1 else ([], True)
         except torch.AcceleratorError:
             raise
         except Exception:
             log.exception("a batch of %d failed", len(jobs))
-            parts = [[job] for job in jobs]
-        if len(jobs) == 1:
-            return ["the model failed on this picture"]
-        return [outcome for part in parts for outcome in self.run(part)]
+            parts, last = ([], True) if last else ([[job] for job in jobs], True)
+        if not parts:
+            return ["the model failed on this picture"] * len(jobs)
+        return [outcome for part in parts for outcome in self.run(part, on_attempt, last)]
 
     def _caption(self, jobs: list[Job]) -> list[list[Caption] | str]:
         size = self.config.preprocessing.image_size
@@ -67,6 +88,16 @@ class Engine:
         pixels = np.zeros((rows, size, size, 3), dtype=np.uint8)
         for row, job in enumerate(jobs):
             pixels[row] = np.frombuffer(job.pixels, dtype=np.uint8).reshape(size, size, 3)
-        beams = [job.beam for job in jobs] + [1] * (rows - len(jobs))
+        beams = [job.beam for job in jobs]
+        beams += beams[-1:] * (rows - len(jobs))  # padding takes no pass of its own
         results = self._captioner.caption(pixels, beams)[: len(jobs)]
         return [str(result) if isinstance(result, InferenceError) else result for result in results]
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(device.partition(":")[2] or 0) >= count:
+        found = f"{count} CUDA device{'s' * (count != 1)} found"
+        raise SettingsError(f"setting --device (CAPTIONER_DEVICE) is wrong: no {device} here, {found}")

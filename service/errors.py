@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from model.errors import CaptionerError
 
+START_REFUSED = 3  # exit code of a device worker that no restart would help
+
 
 class ServiceError(CaptionerError):
     """Base of the errors that the service itself answers with; ``headers`` go into the response."""

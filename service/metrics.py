@@ -27,7 +27,7 @@ class Metrics:
         )
         self.request_seconds = Histogram(
             "captioner_request_seconds",
-            "Seconds from a request's first byte to its answer's last.",
+            "Seconds from a request's complete head to its answer's last byte.",
             ["route"],
             buckets=SECONDS,
             registry=registry,

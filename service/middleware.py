@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
@@ -13,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.board import Board
-from service.errors import HeadTooLarge, KeyRequired, MalformedRequest
+from service.errors import HeadTooLarge, KeyRequired, MalformedRequest, NotReady
 from service.metrics import Metrics
 from service.problems import problem_response
 
@@ -67,6 +68,11 @@ class RequestContext:
             await self.app(scope, receive, send_with_headers)
         except ClientGone:
             pass
+        except asyncio.CancelledError:  # the drain's time is up
+            if status != CLIENT_GONE:
+                raise
+            error = NotReady("the service stopped before this was done", {"Connection": "close"})
+            await problem_response(error, request_id)(scope, receive, send_with_headers)
         except (
             Exception
         ) as error:  # nothing below knew it; what happens after the first byte cannot be mended
@@ -96,12 +102,15 @@ class RequestContext:
 
 
 def _check_head(scope: Scope) -> None:
-    """:raises ServiceError: 431, too many headers; 400, a Host that names no host"""
+    """:raises ServiceError: 431, too many headers; 400, no sane Host, or a body of two lengths"""
     headers = Headers(scope=scope)
     if len(headers) > MAX_HEADERS:
         raise HeadTooLarge(f"at most {MAX_HEADERS} headers are taken", {"Connection": "close"})
     if not _HOST.fullmatch(headers.get("host", "")):
         raise MalformedRequest("the Host header names no host", {"Connection": "close"})
+    if "content-length" in headers and "transfer-encoding" in headers:  # how requests are smuggled
+        close = {"Connection": "close"}
+        raise MalformedRequest("a body has Content-Length or Transfer-Encoding, not both", close)
 
 
 class ClientGone(Exception):

@@ -16,7 +16,6 @@ from service.errors import (
     UploadTooSlow,
 )
 from service.problems import PROBLEM_JSON, to_problem
-from service.schemas import Problem
 
 _EXAMPLES: dict[int, CaptionerError] = {
     error.status: error
@@ -39,7 +38,6 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": _EXAMPLES[status].title,
-            "model": Problem,
             "content": {
                 PROBLEM_JSON: {
                     "schema": {"$ref": "#/components/schemas/Problem"},

@@ -69,6 +69,10 @@ class RemoteRunner:
     def model(self) -> ModelInfo | None:
         return next((link.model for link in self._links if link.model), None)
 
+    @property
+    def devices(self) -> list[str]:
+        return [link.model.device for _, link in self._ready() if link.model]
+
     def _ready(self) -> list[tuple[int, Link]]:
         return [(index, link) for index, link in enumerate(self._links) if link.ready]
 
@@ -147,6 +151,7 @@ class Link:
                 receiving.cancel()
                 self._lose_worker()
                 socket.disable_monitor()
+                monitor.close()
                 socket.close()
 
     async def _until_disconnected(self, socket: zmq.asyncio.Socket, monitor: zmq.asyncio.Socket) -> None:

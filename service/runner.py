@@ -50,6 +50,10 @@ class Runner(Protocol):
     def model(self) -> ModelInfo | None:
         """What it runs; None until it has been ready once."""
 
+    @property
+    def devices(self) -> list[str]:
+        """Devices that are ready now."""
+
     async def caption(self, pixels: NDArray[np.uint8], beam: int, deadline: float) -> Inference:
         """Caption one picture. Cancelling the call takes the picture out of the queue.
 

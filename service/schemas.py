@@ -53,7 +53,7 @@ class ModelName(Schema):
 
 
 class Timing(Schema):
-    """Where the time went, in milliseconds; `total_ms` counts from the request's first byte."""
+    """Where the time went, in milliseconds; `total_ms` counts from the request's complete head."""
 
     decode_ms: float
     queue_ms: float
@@ -130,23 +130,24 @@ class Queue(Schema):
     limit: int
 
 
+HEALTH_EXAMPLE = {
+    "status": "ok",
+    "model": MODEL_EXAMPLE,
+    "device": "cpu",
+    "queue": {"depth": 3, "limit": 256},
+    "uptime_s": 3600.5,
+    "version": "0.1.0",
+}
+
+
 class Health(Schema):
     """Readiness. `status` is `ok` with 200; anything else comes with 503."""
 
-    model_config = _example(
-        {
-            "status": "ok",
-            "model": MODEL_EXAMPLE,
-            "device": "cpu",
-            "queue": {"depth": 3, "limit": 256},
-            "uptime_s": 3600.5,
-            "version": "0.1.0",
-        }
-    )
+    model_config = _example(HEALTH_EXAMPLE)
 
     status: Literal["ok", "loading", "draining", "unavailable"]
     model: ModelName | None
-    device: str | None
+    device: str | None = Field(description="Devices with a live worker, comma-separated.")
     queue: Queue
     uptime_s: float
     version: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypedDict, cast
 
 from starlette.requests import Request
@@ -24,7 +23,6 @@ class AppState:
     metrics: Metrics
     admission: Admission
     pipeline: Pipeline
-    started: float = field(default_factory=time.monotonic)
 
 
 class LifespanState(TypedDict):

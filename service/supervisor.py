@@ -25,12 +25,13 @@ import msgspec
 
 from model.errors import CaptionerError
 from service.board import Board
+from service.errors import START_REFUSED
 from service.settings import Settings
 
-CHECKPOINT_UNUSABLE = 3  # a worker's exit code: starting again cannot help
 BACKLOG = 2048
 CHECK_S = 0.25
 STOP_GRACE_S = 3.0
+HANG_MARGIN_S = 1.0  # a hung worker is replaced after the requests it holds have had their 504
 MAX_BACKOFF_S = 5.0
 
 log = logging.getLogger("captioner")
@@ -50,7 +51,7 @@ class Child:
     module: str
     spec: dict[str, object]
     prepare: Callable[[], None]
-    """Called before each start: what the process before it left on the board no longer holds."""
+    """Called before each start and after each end: what a gone process left on the board no longer holds."""
     descriptors: tuple[int, ...] = ()
     process: asyncio.subprocess.Process | None = None
 
@@ -68,7 +69,10 @@ class Child:
         )
         assert self.process.stdin is not None
         self.process.stdin.write(msgspec.json.encode(self.spec) + b"\n")
-        return await self.process.wait()
+        code = await self.process.wait()
+        self.prepare()
+        _drop_empty_metrics(metrics, self.process.pid)
+        return code
 
     def terminate(self) -> None:
         if self.process and self.process.returncode is None:
@@ -105,6 +109,9 @@ class Supervisor:
 
         :raises StartError: the port cannot be opened
         """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
         try:
             with self._listen() as listener:
                 await self._serve(listener)
@@ -119,28 +126,25 @@ class Supervisor:
             listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         except OSError as error:
             reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-            raise StartError(f"cannot listen on {host} port {port}: {reason}") from None
+            raise StartError(f"cannot listen on --host {host} --port {port}: {reason}") from None
         log.info("listening on http://%s:%d", host, listener.getsockname()[1])
         return listener
 
     async def _serve(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stopping.set)
         self.workers = [self._worker(index) for index in range(len(self.settings.device))]
         self.front_ends = [self._front_end(index, listener) for index in range(self.settings.http_workers)]
-        keepers = [asyncio.create_task(self._keep(child)) for child in self.workers + self.front_ends]
-        keepers.append(asyncio.create_task(self._replace_silent_workers()))
+        worker_keepers = [asyncio.create_task(self._keep(child)) for child in self.workers]
+        worker_keepers.append(asyncio.create_task(self._replace_silent_workers()))
+        front_end_keepers = [asyncio.create_task(self._keep(child)) for child in self.front_ends]
         await self.stopping.wait()
         if not self.failed:
             log.info("stopping: what has been accepted is answered first")
         self.board.drain()
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        await _cancel(front_end_keepers)
         for child in self.front_ends:
             child.terminate()
         await self._see_off(self.front_ends, self.settings.drain_timeout + STOP_GRACE_S)
+        await _cancel(worker_keepers)  # until now a worker that died was still needed, and replaced
         for child in self.workers:
             child.hang_up()
         await self._see_off(self.workers, STOP_GRACE_S)
@@ -186,8 +190,12 @@ class Supervisor:
         backoff_s = 0.0
         while True:
             started = time.monotonic()
-            code = await child.run(self.metrics)
-            if code == CHECKPOINT_UNUSABLE and not self.board.restarts:
+            try:
+                code = await child.run(self.metrics)
+            except OSError as error:  # no descriptor, no memory: there may be some in a moment
+                log.error("%s cannot be started: %s", child.name, error.strerror)
+                code = -1
+            if code == START_REFUSED and child in self.workers and not self.board.restarts:
                 self.failed = True
                 self.stopping.set()
                 return
@@ -204,10 +212,23 @@ class Supervisor:
             await asyncio.sleep(CHECK_S)
             for index, child in enumerate(self.workers):
                 silent_s = max(self.board.silence_s(index), self.board.busy_s(index))
-                if silent_s > self.settings.request_timeout:
+                if silent_s > self.settings.request_timeout + HANG_MARGIN_S:
                     log.error("%s has shown no life for %.1f s: it is replaced", child.name, silent_s)
                     self.board.forget_worker(index)
                     child.kill()
+
+
+def _drop_empty_metrics(metrics: Path, pid: int) -> None:
+    """Remove what a process killed before its first count left: nobody could read the others' beside it."""
+    for file in metrics.glob(f"*_{pid}.db"):
+        if not file.stat().st_size:
+            file.unlink()
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def serve(settings: Settings) -> int:

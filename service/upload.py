@@ -1,7 +1,7 @@
 """Reading pictures out of a request body: multipart/form-data or the raw picture, in memory, within limits.
 
-Nothing is written to disk. A picture is handed on as soon as its part is complete, so that a request with
-many pictures never holds more than one of them undecoded.
+Nothing is written to disk. A picture is handed on as soon as its part is complete, so that decoding begins
+while the next one arrives.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -27,13 +27,14 @@ FRAMING_BYTES = 16_384  # boundaries and part headers that may come with each pi
 
 
 async def read_pictures(
-    request: Request, field: str, most: int, max_bytes: int, deadline: float
+    request: Request, field: str, most: int, max_bytes: int, deadline: float, take: Callable[[int], None]
 ) -> AsyncIterator[bytes]:
     """Yield the pictures of a request in order: the multipart parts named ``field``, or the whole raw body.
 
     :param most: how many pictures the route takes
     :param max_bytes: size of one picture at most
     :param deadline: in seconds of :func:`time.monotonic`
+    :param take: accounts for that many bytes more in memory, or raises
     :raises UnsupportedBody: 415, neither multipart/form-data nor image/*, or compressed
     :raises UploadTooLarge: 413, raised as soon as it is certain
     :raises UploadTooSlow: 408, not all there by the deadline
@@ -53,6 +54,7 @@ async def read_pictures(
             f"send multipart/form-data with a file field {field!r}, or a body of type image/*"
         )
     _check_declared_length(request, limit)
+    received = 0
     chunks = request.stream().__aiter__()
     while True:
         try:
@@ -64,6 +66,10 @@ async def read_pictures(
             raise UploadTooSlow("the upload did not arrive in time", {"Connection": "close"}) from None
         except ClientDisconnect:
             raise MalformedRequest("the upload was cut off") from None
+        received += len(chunk)
+        if received > limit:
+            raise UploadTooLarge(f"at most {limit:,} bytes are taken", {"Connection": "close"})
+        take(len(chunk))
         reader.feed(chunk)
         while reader.pictures:
             yield reader.pictures.popleft()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from model.errors import CheckpointError
 from service.batching import BatchQueue, Job, batch_sizes
 from service.board import Board
 from service.engine import Engine
+from service.errors import START_REFUSED
 from service.logs import set_up_logging
 from service.messages import (
     Answered,
@@ -37,8 +39,8 @@ from service.messages import (
 )
 from service.metrics import Metrics
 from service.runner import ModelInfo
+from service.settings import SettingsError
 
-CHECKPOINT_UNUSABLE = 3  # exit code: starting again cannot help
 HEARTBEAT_MS = 200
 
 log = logging.getLogger("captioner.worker")
@@ -119,8 +121,9 @@ class Worker:
         try:
             self._serve_batches()
         except CheckpointError as error:
-            print(f"captioner: checkpoint {self.spec.checkpoint}: {error}", file=sys.stderr, flush=True)
-            os._exit(CHECKPOINT_UNUSABLE)
+            _refuse(f"checkpoint {self.spec.checkpoint}: {error}")
+        except SettingsError as error:
+            _refuse(str(error))
         except BaseException:
             log.exception("the device worker cannot go on")
             os._exit(1)
@@ -145,12 +148,11 @@ class Worker:
         log.info("worker ready on %s", engine.device)
         while True:
             jobs, reason = self.queue.next_batch()
-            self.board.set_busy(self.spec.index, True)
             for client in {job.client for job in jobs}:
                 ids = [job.id for job in jobs if job.client == client]
                 answers.send_multipart([client, encode(Started(ids))])
             started = time.monotonic()
-            outcomes = engine.run(jobs)
+            outcomes = engine.run(jobs, lambda: self.board.set_busy(self.spec.index, True))
             seconds = time.monotonic() - started
             self.board.set_busy(self.spec.index, False)
             self.board.record_pace(self.spec.index, seconds / len(jobs))
@@ -163,7 +165,14 @@ class Worker:
                     send(job, Answered(job.id, outcome, queue_s, seconds, len(jobs)))
 
 
+def _refuse(reason: str) -> None:
+    print(f"captioner: {reason}", file=sys.stderr, flush=True)
+    os._exit(START_REFUSED)
+
+
 def main() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):  # the supervisor says when: by closing standard input
+        signal.signal(number, signal.SIG_IGN)
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSpec)
     set_up_logging(spec.log_format, spec.log_level)
     threading.Thread(target=_leave_with_supervisor, name="lifeline", daemon=True).start()

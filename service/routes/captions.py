@@ -38,9 +38,10 @@ async def caption(request: Request, options: Annotated[Options, Query()]) -> Cap
     state = state_of(request)
     state.admission.check()
     started, deadline = _times(request)
-    pictures = read_pictures(request, "image", 1, state.settings.max_upload_bytes, deadline)
-    (data,) = [picture async for picture in pictures]
-    result = await while_connected(request, state.pipeline.caption(data, options, started, deadline))
+    limit = state.settings.max_upload_bytes
+    with state.admission.upload() as take:
+        (data,) = [p async for p in read_pictures(request, "image", 1, limit, deadline, take)]
+        result = await while_connected(request, state.pipeline.caption(data, options, started, deadline))
     request.state.log_fields = result.timing.model_dump(exclude={"total_ms"})
     return result
 
@@ -62,15 +63,16 @@ async def captions(request: Request, options: Annotated[Options, Query()]) -> Ca
     state.admission.check()
     started, deadline = _times(request)
     tasks: list[asyncio.Task[CaptionResult]] = []
-    try:
-        limit = state.settings.max_upload_bytes
-        async for data in read_pictures(request, "images", MAX_PICTURES, limit, deadline):
-            work = state.pipeline.caption(data, options, started, deadline)
-            tasks.append(asyncio.create_task(work))
-        outcomes = await while_connected(request, _all(tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
+    limit = state.settings.max_upload_bytes
+    with state.admission.upload() as take:
+        try:
+            async for data in read_pictures(request, "images", MAX_PICTURES, limit, deadline, take):
+                work = state.pipeline.caption(data, options, started, deadline)
+                tasks.append(asyncio.create_task(work))
+            outcomes = await while_connected(request, _all(tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
     return CaptionResults(results=[_entry(outcome, request.state.request_id) for outcome in outcomes])
 
 

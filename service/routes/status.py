@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +12,7 @@ from starlette.requests import Request
 from service.errors import NotReady
 from service.metrics import CONTENT_TYPE
 from service.openapi import problems
-from service.schemas import Card, Health, Liveness, ModelName, Queue
+from service.schemas import HEALTH_EXAMPLE, Card, Health, Liveness, ModelName, Queue
 from service.state import state_of
 
 VERSION = version("captioner")
@@ -21,8 +20,13 @@ VERSION = version("captioner")
 router = APIRouter(tags=["status"])
 
 _UNREADY: dict[int | str, dict[str, Any]] = {
-    503: {"description": "Loading, draining or unavailable", "model": Health}
+    503: {
+        "description": "Loading, draining or unavailable",
+        "model": Health,
+        "content": {"application/json": {"example": {**HEALTH_EXAMPLE, "status": "draining"}}},
+    }
 }
+_METRICS_EXAMPLE = 'captioner_requests_total{code="200",route="/caption"} 600.0\ncaptioner_queue_depth 3.0\n'
 
 
 @router.get("/health", summary="Readiness", response_model=Health, responses=_UNREADY)
@@ -39,9 +43,9 @@ async def health(request: Request, response: Response) -> Health:
         {
             "status": status,
             "model": ModelName.of(model.config) if model else None,
-            "device": model.device if model else None,
+            "device": ",".join(state.runner.devices) or None,
             "queue": Queue(depth=state.admission.depth, limit=state.admission.limit),
-            "uptime_s": round(time.monotonic() - state.started, 1),
+            "uptime_s": round(state.board.age_s, 1),
             "version": VERSION,
         }
     )
@@ -61,7 +65,10 @@ for _path, _endpoint in (("/health", health), ("/health/ready", health), ("/heal
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(401)},
+    responses={
+        200: {"content": {"text/plain": {"example": _METRICS_EXAMPLE, "schema": {"type": "string"}}}},
+        **problems(401),
+    },
 )
 async def metrics(request: Request) -> Response:
     """Counts and timings of requests, stages and batches, in Prometheus's text format."""

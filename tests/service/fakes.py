@@ -33,6 +33,7 @@ class FakeRunner:
         self.cancelled = 0
         self.most_at_once = 0
         self._running = 0
+        self.devices = ["cpu"] if state == "ok" else []
         self.model: ModelInfo | None = ModelInfo(Config(name="fake", vocabulary_size=4), "# Card", "cpu")
 
     async def start(self) -> None: ...

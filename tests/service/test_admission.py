@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections import Counter
 
@@ -122,3 +124,32 @@ def test_draining_refuses_new_pictures_and_answers_accepted_ones() -> None:
 
     with on_a_port(create_app(Settings(), FakeRunner(seconds=1), board)) as url:
         asyncio.run(run(url))
+
+
+def test_uploads_take_no_more_memory_than_there_is_for_them() -> None:
+    head = b"POST /caption HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
+    with on_a_port(create_app(Settings(max_upload_bytes=1000), FakeRunner())) as url:
+        address = ("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        clients = [socket.create_connection(address, timeout=10) for _ in range(50)]
+        try:
+            for client in clients:
+                client.sendall(head + b"x" * 900)
+            time.sleep(0.5)
+            turned_away = 0
+            for client in clients:
+                client.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    answer = client.recv(65536)
+                    assert answer.startswith(b"HTTP/1.1 429 ")
+                    turned_away += 1
+            assert turned_away == 50 - 40  # 36 times the largest size holds 40 of these
+            assert httpx.get(f"{url}/health").status_code == 200
+        finally:
+            for client in clients:
+                client.close()
+        until = time.monotonic() + 10
+        while (
+            httpx.post(f"{url}/caption", content=b"x", headers={"Content-Type": "image/png"}).status_code
+            == 429
+        ):
+            assert time.monotonic() < until

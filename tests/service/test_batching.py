@@ -63,10 +63,19 @@ def test_a_partial_batch_is_held_a_moment_for_pictures_being_decoded() -> None:
 
 
 def test_a_held_batch_takes_along_what_arrives() -> None:
-    waiting = BatchQueue([1, 2], lambda: 1, [].append, True)
+    asked = 0
+
+    def decoding() -> int:
+        nonlocal asked
+        asked += 1
+        if asked == 2:  # while the batch is held, the second picture's decoding ends
+            waiting.put(job(1))
+        return 1
+
+    waiting = BatchQueue([1, 2], decoding, [].append, True)
     waiting.put(job(0))
-    waiting.put(job(1))
-    assert waiting.next_batch()[1] == "full"
+    jobs, reason = waiting.next_batch()
+    assert (ids(jobs), reason) == ([0, 1], "full")
 
 
 def test_an_expired_job_is_dropped_and_told() -> None:

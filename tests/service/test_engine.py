@@ -15,6 +15,7 @@ from model.config import BUNDLED
 from model.errors import InferenceError
 from service.batching import Job
 from service.engine import Engine
+from service.settings import SettingsError
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,10 @@ def jobs(*shades: int) -> list[Job]:
     pixels = [np.full((224, 224, 3), shade, np.uint8) for shade in shades]
     later = time.monotonic() + 60
     return [Job(b"c", n, 1, later, False, memoryview(p).cast("B"), 0.0) for n, p in enumerate(pixels)]
+
+
+def run(engine: Engine, *shades: int) -> list[list[Caption] | str]:
+    return engine.run(jobs(*shades), lambda: None)
 
 
 def failing(
@@ -48,7 +53,7 @@ def failing(
 
 
 def test_a_batch_is_captioned(engine: Engine) -> None:
-    outcomes = engine.run(jobs(0, 128, 255))
+    outcomes = run(engine, 0, 128, 255)
     assert all(isinstance(outcome, list) and outcome[0].text for outcome in outcomes)
 
 
@@ -56,16 +61,29 @@ def test_one_bad_picture_fails_no_other(engine: Engine, monkeypatch: pytest.Monk
     sizes = failing(
         engine, lambda p: ValueError("bad") if (p == 13).all((1, 2, 3)).any() else None, monkeypatch
     )
-    good, bad, other = engine.run(jobs(0, 13, 255))
+    good, bad, other = run(engine, 0, 13, 255)
     assert isinstance(good, list)
     assert isinstance(other, list)
     assert bad == "the model failed on this picture"
     assert sizes == [3, 1, 1, 1]
 
 
+def test_a_picture_that_fails_once_is_captioned(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = iter([ValueError("once")])
+    sizes = failing(engine, lambda p: next(failures, None), monkeypatch)
+    (outcome,) = run(engine, 99)
+    assert isinstance(outcome, list)
+    assert sizes == [1, 1]
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"--device .* no cuda:99 here"):
+        Engine(BUNDLED, "cuda:99")
+
+
 def test_out_of_memory_halves_the_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = failing(engine, lambda p: torch.OutOfMemoryError() if len(p) > 2 else None, monkeypatch)
-    outcomes = engine.run(jobs(0, 64, 128, 255))
+    outcomes = run(engine, 0, 64, 128, 255)
     assert all(isinstance(outcome, list) for outcome in outcomes)
     assert sizes == [4, 2, 2]
 
@@ -73,5 +91,5 @@ def test_out_of_memory_halves_the_batch(engine: Engine, monkeypatch: pytest.Monk
 def test_values_that_are_not_finite_give_no_caption(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     bias = engine._captioner.network.output.bias
     monkeypatch.setattr(bias, "data", torch.full_like(bias.data, float("nan")))
-    outcomes = engine.run(jobs(0, 255))
+    outcomes = run(engine, 0, 255)
     assert outcomes == ["the network gave no finite caption for this picture"] * 2

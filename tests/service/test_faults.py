@@ -48,6 +48,20 @@ def test_a_killed_worker_costs_no_answer() -> None:
         assert httpx.get(f"{service.url}/health").json()["queue"]["depth"] == 0
 
 
+def test_a_worker_killed_during_a_stop_is_still_replaced() -> None:
+    with running() as service, ThreadPoolExecutor(16) as threads:
+        answers = send(service, threads, 16)
+        until(lambda: httpx.get(f"{service.url}/health").json()["queue"]["depth"] >= 4)
+        (worker,) = service.children("worker")
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: any("stopping" in line for line in service.lines))
+        worker.kill()
+        statuses = Counter(answer.result().status_code for answer in answers)
+        assert statuses.keys() <= {200, 503}
+        assert statuses[200] >= 4
+        assert service.wait(30) == 0
+
+
 def test_a_hung_worker_gives_504_and_is_replaced() -> None:
     with running("--request-timeout", "3") as service:
         (worker,) = service.children("worker")
@@ -92,6 +106,9 @@ def test_a_stop_while_loading_exits_at_once() -> None:
     service = Service()
     try:
         assert service.url
+        until(lambda: httpx.get(f"{service.url}/health/live").status_code == 200)
+        health = httpx.get(f"{service.url}/health")
+        assert (health.status_code, health.json()["status"]) == (503, "loading")
         service.process.send_signal(signal.SIGTERM)
         assert service.wait(5) == 0
     finally:
@@ -121,7 +138,7 @@ def fails_to_start(*flags: str) -> str:
 def test_a_port_in_use_is_said_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"port {port}: the port is in use" in fails_to_start("--port", str(port))
+        assert f"--port {port}: the port is in use" in fails_to_start("--port", str(port))
 
 
 @pytest.mark.parametrize(

@@ -31,20 +31,22 @@ def captions_of(service: Service, clients: int) -> list[str]:
     return [response.json()["caption"] for response in responses]
 
 
+def totals(service: Service) -> tuple[float, float]:
+    """Pictures and batches so far."""
+    return service.metric("captioner_batch_size_sum"), service.metric("captioner_batch_size_count")
+
+
 def test_captions_are_the_same_whatever_the_batch(service: Service) -> None:
-    alone = captions_of(service, 1)
-    pictures, batches = (
-        service.metric("captioner_batch_size_sum"),
-        service.metric("captioner_batch_size_count"),
-    )
-    assert pictures == batches == len(PICTURES)
-    together = captions_of(service, len(PICTURES))
-    pictures, batches = (
-        service.metric("captioner_batch_size_sum") - pictures,
-        service.metric("captioner_batch_size_count") - batches,
-    )
-    assert pictures / batches > 1
-    assert together == alone
+    batch_means, captions = [], []
+    for clients in (1, 8, len(PICTURES)):
+        pictures, batches = totals(service)
+        captions.append(captions_of(service, clients))
+        pictures, batches = totals(service)[0] - pictures, totals(service)[1] - batches
+        assert pictures == len(PICTURES)
+        batch_means.append(pictures / batches)
+    assert batch_means[0] == 1 < min(batch_means[1:])
+    alone = captions[0]
+    assert captions == [alone] * 3
     without_server = list(caption_many(Captioner.load(BUNDLED), PICTURES))
     assert [entry.text for entry in without_server if isinstance(entry, Caption)] == alone
 
@@ -66,9 +68,12 @@ def test_the_card_of_the_bundled_checkpoint(service: Service) -> None:
 
 def test_several_front_ends_and_devices_share_the_work() -> None:
     with running("--http-workers", "2", "--device", "cpu,cpu") as service:
+        until(lambda: httpx.get(f"{service.url}/health").json()["device"] == "cpu,cpu")
+        before = [worker.cpu_times().user for worker in service.children("worker")]
         captions_of(service, 16)
+        after = [worker.cpu_times().user for worker in service.children("worker")]
+        assert all(b - a > 0.1 for a, b in zip(before, after, strict=True))  # an idle worker takes far less
         assert service.metric('captioner_requests_total{code="200",route="/caption"}') == len(PICTURES)
-        until(lambda: all(child.cpu_times().user > 0 for child in service.children("worker")))
         (first, _) = service.children("frontend")
         first.kill()
         until(lambda: len(service.children("frontend")) == 2 and first not in service.children("frontend"))
