@@ -8,6 +8,7 @@ import typer
 
 from cli.caption import caption
 from cli.evaluate import evaluate
+from cli.import_legacy import import_legacy
 from cli.info import info
 from cli.serve import serve
 from cli.train import train
@@ -27,6 +28,7 @@ cli.command("caption")(caption)
 cli.command("info")(info)
 cli.command("train")(train)
 cli.command("evaluate")(evaluate)
+cli.command("import-legacy")(import_legacy)
 
 
 def app() -> None:

@@ -1,7 +1,7 @@
 """The checkpoint folder: ``model.safetensors``, ``config.json``, ``vocabulary.json``, ``README.md``.
 
-Nothing in it is executable. Weights are stored in float16 (they are used in float32) and read by
-safetensors, so a pickle can do no more than be refused.
+Nothing in it is executable. Weights are stored in float16 unless they must stay exact (they are used in
+float32) and read by safetensors, so a pickle can do no more than be refused.
 """
 
 from __future__ import annotations
@@ -63,20 +63,23 @@ def load(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{WEIGHTS} is not a safetensors file: {error}") from None
     try:
         network = CaptionNetwork(config)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # an unknown encoder; a size that no layer can have
         raise CheckpointError(f"{CONFIG} is not usable: {error}") from None
     _check_shapes(tensors, network.state_dict())
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return Checkpoint(config, vocabulary, network.eval())
 
 
-def save(folder: Path, checkpoint: Checkpoint, card: str = "") -> None:
+def save(
+    folder: Path, checkpoint: Checkpoint, card: str = "", weights_type: torch.dtype = torch.float16
+) -> None:
     """Write a checkpoint folder; an older one at the same place stays whole until the new one is complete.
 
+    :param weights_type: float16 halves the file; float32 keeps every bit
     :raises OSError: the disk is full or not writable; nothing that stood in ``folder`` is lost
     """
     tensors = {
-        name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
+        name: tensor.to(weights_type).contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in checkpoint.network.state_dict().items()
     }
     contents = {

@@ -18,7 +18,8 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a decoded RGB picture becomes the network's input.
 
     ``squash`` resizes both sides to ``image_size`` without regard to the aspect ratio (the ancestor's
-    geometry); ``crop`` resizes the shorter side and takes the centre. ``mean`` and ``std`` are per RGB
+    geometry); ``crop`` resizes the shorter side and takes the centre. ``lanczos`` filters the picture as it
+    is; for the other filters a large JPEG is decoded at a reduced size. ``mean`` and ``std`` are per RGB
     channel, for values scaled to 0..1.
     """
 
@@ -39,10 +40,17 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Words in a caption at most; length of word sequences that never repeat in it (0: any may)."""
+    """Words in a caption at most; length of word sequences that never repeat in it (0: any may).
+
+    ``predicts_start``: the picture alone must bring forth ``<start>``, as everything after it, and any token
+    may come at any step: the ancestor's loop. It takes ``max_length`` + 2 steps, and a caption that has not
+    ended by then stands as it is. Absent from ``config.json`` unless set: the configurations of all other
+    networks are the bytes they were.
+    """
 
     max_length: int = 20
     no_repeat_ngram: int = 3
+    predicts_start: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +95,7 @@ def load_config(folder: Path) -> Config:
 def load_card(folder: Path) -> str:
     """Text of the model card, empty where the checkpoint has none."""
     path = folder / CARD
-    return path.read_text("utf-8") if path.is_file() else ""
+    return path.read_text("utf-8", errors="replace") if path.is_file() else ""
 
 
 def read_file(folder: Path, name: str) -> bytes:

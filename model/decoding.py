@@ -20,7 +20,8 @@ class Decoded(NamedTuple):
     """Captions as ids, best first.
 
     ``tokens`` int64 [B, K, T], each row its words, ``<end>`` if it was reached, then ``<pad>``;
-    ``log_probs`` float [B, K, T], zero under ``<pad>``.
+    ``log_probs`` float [B, K, T], zero under ``<pad>``. Where the network predicts ``<start>`` itself,
+    ``<pad>`` stands in its place, over its log-probability.
     """
 
     tokens: Tensor
@@ -37,14 +38,14 @@ def greedy(network: CaptionNetwork, embedding: Tensor, limits: Decoding) -> Deco
     word = torch.full(embedding.shape[:1], START_ID, device=embedding.device)  # [B]
     ended = torch.zeros_like(word, dtype=torch.bool)  # [B]
     tokens, log_probs = word.new_empty(len(word), 0), embedding.new_empty(len(word), 0)  # [B, t]
-    while tokens.shape[1] < limits.max_length + 1 and not ended.all():
+    while tokens.shape[1] < _steps(limits) and not ended.all():
         scores, state = _next_scores(network, word, state, tokens, limits)  # [B, V]
         score, word = scores.max(dim=-1)  # [B], [B]
         word = word.masked_fill(ended, PAD_ID)
         tokens = torch.cat([tokens, word[:, None]], dim=1)
         log_probs = torch.cat([log_probs, score.masked_fill(ended, 0.0)[:, None]], dim=1)
         ended = ended | (word == END_ID)
-    return Decoded(tokens[:, None], log_probs[:, None])
+    return Decoded(_without_start(tokens)[:, None], log_probs[:, None])
 
 
 @torch.inference_mode()
@@ -62,7 +63,7 @@ def beam_search(network: CaptionNetwork, embedding: Tensor, limits: Decoding, wi
     total = torch.full((batch, width), float("-inf"), dtype=embedding.dtype, device=device)
     total[:, 0] = 0.0  # all beams begin alike: only the first may branch
     first_row = torch.arange(batch, device=device)[:, None] * width  # [B, 1]
-    while tokens.shape[1] < limits.max_length + 1 and not ended.all():
+    while tokens.shape[1] < _steps(limits) and not ended.all():
         scores, state = _next_scores(network, word, state, tokens, limits)  # [B · K, V]
         vocabulary_size = scores.shape[-1]
         # A caption that has ended goes on with <pad> at no cost, and with nothing else.
@@ -76,27 +77,44 @@ def beam_search(network: CaptionNetwork, embedding: Tensor, limits: Decoding, wi
         tokens = torch.cat([tokens[rows], word[:, None]], dim=1)
         log_probs = torch.cat([log_probs[rows], scores[rows, word][:, None]], dim=1)
         ended = ended.view(-1)[rows].view(batch, width) | (word == END_ID).view(batch, width)
-    return Decoded(tokens.view(batch, width, -1), log_probs.view(batch, width, -1))
+    return Decoded(_without_start(tokens).view(batch, width, -1), log_probs.view(batch, width, -1))
+
+
+def _steps(limits: Decoding) -> int:
+    return limits.max_length + (2 if limits.predicts_start else 1)  # <end>, and <start> where it is predicted
+
+
+def _without_start(tokens: Tensor) -> Tensor:
+    return tokens.masked_fill(tokens == START_ID, PAD_ID)
 
 
 def _next_scores(
     network: CaptionNetwork, word: Tensor, state: State, tokens: Tensor, limits: Decoding
 ) -> tuple[Tensor, State]:
     """Log-probability of each word coming next, -inf for those that may not: [B, V]."""
-    logits, state = network.step(word, state)
-    scores = logits.log_softmax(dim=-1)
-    scores[:, [PAD_ID, START_ID, UNK_ID]] = float("-inf")
     length = tokens.shape[1]
-    if length == 0:
-        scores[:, END_ID] = float("-inf")  # a caption has at least one word
-    elif length >= limits.max_length:
-        end = scores[:, END_ID].clone()  # room for <end> alone
-        scores.fill_(float("-inf"))
-        scores[:, END_ID] = end
-    elif limits.no_repeat_ngram:
+    if length == 0 and limits.predicts_start:
+        logits = network.output(state[0][-1])  # [B, V]: what the LSTM says of the picture alone
+    else:
+        logits, state = network.step(word, state)
+    scores = logits.log_softmax(dim=-1)
+    if not limits.predicts_start:
+        _forbid_specials(scores, length, limits.max_length)
+    if length and limits.no_repeat_ngram:
         scores.scatter_(1, tokens[:, -1:], float("-inf"))  # "the the"; PAD_ID is -inf already
         _forbid_repeats(scores, tokens, limits.no_repeat_ngram)
     return scores, state
+
+
+def _forbid_specials(scores: Tensor, length: int, max_length: int) -> None:
+    """Set to -inf, in place, the tokens that are no words, and what may not come after ``length`` words."""
+    scores[:, [PAD_ID, START_ID, UNK_ID]] = float("-inf")
+    if length == 0:
+        scores[:, END_ID] = float("-inf")  # a caption has at least one word
+    elif length >= max_length:
+        end = scores[:, END_ID].clone()  # room for <end> alone
+        scores.fill_(float("-inf"))
+        scores[:, END_ID] = end
 
 
 def _forbid_repeats(scores: Tensor, tokens: Tensor, n: int) -> None:

@@ -27,7 +27,7 @@ _FILTERS = {
 }
 # Pillow warns of oddities in files that anyone may send; what matters becomes a PictureError.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+Image.MAX_IMAGE_PIXELS = None  # our own limit is checked from the header, before any pixel is decoded
 
 
 def load_pixels(
@@ -74,7 +74,8 @@ def _decode(head: bytes, stream: BinaryIO, config: Preprocessing, max_pixels: in
         )
     try:
         # JPEG can be decoded at half size almost for free; twice the target leaves the filter its work.
-        image.draft("RGB", (2 * config.image_size, 2 * config.image_size))
+        if config.filter != "lanczos":
+            image.draft("RGB", (2 * config.image_size, 2 * config.image_size))
         image.load()
         return _to_rgb(_upright(image))
     except Exception:
