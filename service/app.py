@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -63,8 +64,12 @@ def create_app(settings: Settings, runner: Runner, board: Board | None = None, f
     )
     for known in (CaptionerError, HTTPException, RequestValidationError):
         app.add_exception_handler(known, _answer_problem)
-    for routes in (captions, status, pages):
-        app.include_router(routes.router)
+    # The middleware decides; these let the OpenAPI page ask for a key and send it.
+    schemes = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
+    keys = [Security(scheme) for scheme in schemes] if settings.api_keys else []
+    app.include_router(captions.router, dependencies=keys)
+    app.include_router(status.router, dependencies=keys)
+    app.include_router(pages.router)
     pages.mount_assets(app)
     # The last one added is the outermost.
     if settings.api_keys:

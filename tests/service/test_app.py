@@ -128,6 +128,15 @@ def test_health_and_pages_need_no_key(locked: str) -> None:
         assert httpx.get(locked + path).status_code == 200
 
 
+def test_the_openapi_page_can_send_a_key(locked: str, url: str) -> None:
+    schemes = httpx.get(f"{locked}/openapi.json").json()["components"]["securitySchemes"]
+    assert {scheme.get("scheme", scheme.get("name")) for scheme in schemes.values()} == {
+        "bearer",
+        "X-API-Key",
+    }
+    assert "securitySchemes" not in httpx.get(f"{url}/openapi.json").json()["components"]
+
+
 def test_foreign_pages_may_call_only_if_configured(url: str) -> None:
     preflight = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
     assert "access-control-allow-origin" not in httpx.options(f"{url}/caption", headers=preflight).headers
