@@ -42,10 +42,11 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A stretch of training with one objective and one learning-rate curve, from the best weights so far.
+    """A stretch of training with one objective and one learning-rate curve.
 
-    With ``encoder_stages`` 0 the encoder rests and the decoder learns from cached features of ``views``
-    views of every picture (whole, flipped, then random crops); otherwise the encoder's last
+    It begins at the best weights of the phase before and hands its own best to the next, or to the
+    checkpoint. With ``encoder_stages`` 0 the encoder rests and the decoder learns from cached features of
+    ``views`` views of every picture (whole, flipped, then random crops); otherwise the encoder's last
     ``encoder_stages`` stages learn too, at ``encoder_learning_rate``, from views drawn anew each time.
     """
 

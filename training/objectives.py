@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 from model.network import CaptionNetwork
 from model.vocabulary import END_ID, PAD_ID, START_ID, UNK_ID
 from training.reward import CiderD
+
+RARELY_LAST = 250
 
 Captions = Sequence[Sequence[list[int]]]
 """For each picture its captions as word ids, without start and end."""
@@ -71,6 +74,7 @@ class SelfCritical:
         self.max_length = max_length
         # <end> counts as a word: without it, captions learn to break off at "a" or "with".
         self.reward = CiderD([[[*caption, END_ID] for caption in group] for group in captions])
+        self.never_last = _never_last(captions)
 
     def prepare(self, network: CaptionNetwork) -> None:
         """No dropout: the network that draws is the one that learns, and the one that will be served."""
@@ -80,7 +84,8 @@ class SelfCritical:
         embedding = network.embed_features(features).repeat_interleave(self.samples, dim=0)  # [N, embed_size]
         sentences = draw(network, embedding.detach(), self.max_length)
         scores = [
-            self.reward.score(rows[i // self.samples], sentence) for i, sentence in enumerate(sentences)
+            0.0 if self._breaks_off(sentence) else self.reward.score(rows[i // self.samples], sentence)
+            for i, sentence in enumerate(sentences)
         ]
         rewards = torch.tensor(scores, device=features.device).view(-1, self.samples)  # [B, samples]
         siblings = (rewards.sum(dim=1, keepdim=True) - rewards) / (self.samples - 1)
@@ -90,6 +95,17 @@ class SelfCritical:
         logits = _sayable(network.output(network.unroll(embedding, inputs)[real]))  # [W, V]
         weights = advantage[:, None].expand_as(real)[real]  # [W]
         return (weights * functional.cross_entropy(logits, targets[real], reduction="none")).mean()
+
+    def _breaks_off(self, sentence: list[int]) -> bool:
+        """CIDEr-D likes "in front of a" better than a wrong noun at the end of it; people do not."""
+        return len(sentence) > 1 and sentence[-1] == END_ID and sentence[-2] in self.never_last
+
+
+def _never_last(captions: Captions) -> set[int]:
+    """Words that end a caption less than once in :data:`RARELY_LAST` uses: articles and their like."""
+    used = Counter(word for group in captions for caption in group for word in caption)
+    last = Counter(caption[-1] for group in captions for caption in group if caption)
+    return {word for word, uses in used.items() if uses > RARELY_LAST * (last[word] + 1)}
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ class State(msgspec.Struct):
     """``phase`` and ``epoch`` count what is complete: epochs of the phase that is running.
 
     ``network``, ``average`` and ``optimizer`` are that phase's and empty before its first epoch is done;
-    ``best`` are the weights with the highest validation score so far.
+    ``best`` are the weights with the highest validation score of the phase.
     """
 
     phase: int = 0

@@ -38,7 +38,7 @@ BEAM = 3  # the checkpoint is scored with greedy decoding and with this beam wid
 def train(
     config: TrainConfig, output: Path, device: str = "cpu", report: Callable[[str], None] = print
 ) -> None:
-    """Run every phase that is not complete yet and leave the best checkpoint, scored, in ``output``.
+    """Run every phase that is not complete yet; leave the best checkpoint of the last, scored, in ``output``.
 
     :param report: takes a line of progress
     :raises TrainingError: the data set, the configuration or an earlier run cannot be used
@@ -76,6 +76,8 @@ class Run:
         learner = Learner(self.network, phase, self._objective(phase), self.config.bfloat16)
         if state.epoch:
             learner.resume_from(state)
+        else:
+            state.best_score = -1.0
         for epoch in range(state.epoch, phase.epochs):
             started = time.monotonic()
             # Seeded by its position alone, so that a resumed run draws what an unbroken one would.
@@ -162,7 +164,7 @@ class Run:
         return cached(path, self.network, examples, self.config.preprocessing, views, bfloat16)
 
     def _save_checkpoint(self, reports: list[Report] | None = None) -> None:
-        """The best weights so far, as a checkpoint."""
+        """The phase's best weights so far, as a checkpoint."""
         config = self._model_config(reports or [])
         network = CaptionNetwork(config)
         network.load_state_dict(self.state.best)

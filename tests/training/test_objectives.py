@@ -35,6 +35,18 @@ def test_reward_of_breaking_off() -> None:
     assert reward.score(0, [5, 6, 7, END_ID]) > reward.score(0, [5, 6, 7])
 
 
+def test_captions_that_break_off_earn_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    article, noun = 5, 6
+    objective = SelfCritical([[[article, noun]] * 2] * 300, samples=2, max_length=6)
+    assert objective.never_last == {article}
+    drawn = [[article, noun, END_ID], [article, END_ID], [noun, END_ID], [article]]
+    monkeypatch.setattr("training.objectives.draw", lambda *_: drawn)
+    scored: list[list[int]] = []
+    monkeypatch.setattr(objective.reward, "score", lambda picture, words: scored.append(words) or 1.0)
+    objective.loss(small_checkpoint().network, torch.randn(2, 512), [0, 1])
+    assert scored == [drawn[0], drawn[2], drawn[3]]
+
+
 def test_drawn_captions_end_or_are_full() -> None:
     network = small_checkpoint(words=5).network
     drawn = draw(network, torch.randn(50, 16), max_length=6)

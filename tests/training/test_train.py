@@ -55,7 +55,7 @@ def test_every_phase_ran_to_its_end(trained: Path) -> None:
 
 def test_the_card_says_what_was_measured(trained: Path, data: Path) -> None:
     card = checkpoints.load(trained).config.card
-    best = max(line["cider"] for line in log(trained))
+    best = log(trained)[-1]["cider"]  # the last phase has one epoch
     assert card["scores"]["dev, greedy"]["CIDEr-D"] == pytest.approx(best, abs=0.02)
     assert set(card["scores"]) == {"dev, greedy", "dev, beam 3"}
     text = load_card(trained)
