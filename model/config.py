@@ -44,13 +44,12 @@ class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``predicts_start``: the picture alone must bring forth ``<start>``, as everything after it, and any token
     may come at any step: the ancestor's loop. It takes ``max_length`` + 2 steps, and a caption that has not
-    ended by then stands as it is. Absent from ``config.json`` unless set: the configurations of all other
-    networks are the bytes they were.
+    ended by then stands as it is.
     """
 
     max_length: int = 20
     no_repeat_ngram: int = 3
-    predicts_start: bool | msgspec.UnsetType = msgspec.UNSET
+    predicts_start: bool = False
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
