@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import safetensors.torch
@@ -17,7 +16,7 @@ from torchvision.transforms import functional
 from cli.main import app
 from model import checkpoint as checkpoints
 from model.captioner import Captioner
-from model.config import Config, load_card, load_config
+from model.config import load_card, load_config
 from model.decoding import beam_search, greedy
 from model.preprocessing import load_pixels
 from model.vocabulary import END_ID, PAD_ID, START_ID, UNK_ID
@@ -145,10 +144,6 @@ def test_a_trained_decoder_says_start_itself(files: Files, tmp_path: Path) -> No
     loaded = checkpoints.load(tmp_path / "imported")
     decoded = greedy(loaded.network, features, loaded.config.decoding)
     assert decoded.tokens[:, 0].tolist() == [[PAD_ID, *row[1:]] for row in printed]
-
-
-def test_other_configurations_are_the_bytes_they_were() -> None:
-    assert b'"decoding":{"max_length":20,"no_repeat_ngram":3}' in msgspec.json.encode(Config("other", 9))
 
 
 def test_beam_search_goes_through_start_too(files: Files, tmp_path: Path) -> None:
