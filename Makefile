@@ -20,6 +20,7 @@ bench: $(VENV)/.installed-dev
 	@test -d $(PHOTOS) || { echo "no folder $(PHOTOS): say PHOTOS=FOLDER make bench"; exit 1; }
 	$(VENV)/bin/python benchmarks/model_speed.py $(PHOTOS)
 	$(VENV)/bin/python benchmarks/http_load.py $(PHOTOS)
+	$(VENV)/bin/python benchmarks/kill_worker.py $(PHOTOS)
 
 # Each stamp says which lock is installed; a second run finds it newer than the lock and installs nothing.
 $(VENV)/bin/python:

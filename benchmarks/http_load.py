@@ -58,8 +58,8 @@ def batch_totals(url: str) -> tuple[float, float]:
 
 
 @contextmanager
-def own_service() -> Iterator[str]:
-    """A service with the bundled checkpoint on a free port; gives its URL once it is ready."""
+def own_service() -> Iterator[tuple[str, int]]:
+    """A service with the bundled checkpoint on a free port; gives its URL and process id once it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     program = str(Path(sys.executable).with_name("captioner"))
@@ -68,7 +68,7 @@ def own_service() -> Iterator[str]:
     try:
         while not ready(url):
             time.sleep(0.1)
-        yield url
+        yield url, service.pid
     finally:
         service.terminate()
         service.wait()
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--url", help="a service that runs already")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     arguments = parser.parse_args()
-    with nullcontext(arguments.url) if arguments.url else own_service() as url:
+    with nullcontext((arguments.url, 0)) if arguments.url else own_service() as (url, _):
         measure(url, arguments.folder, arguments.clients)
 
 

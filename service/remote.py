@@ -86,7 +86,6 @@ class RemoteRunner:
             return await link.submit(pixels, beam, deadline, alone=False)
         except WorkerLost as lost:
             suspect = isinstance(lost, WorkerLostInBatch)
-        log.warning("a picture is sent again: its worker died")
         link = await self._least_loaded(deadline)
         try:
             return await link.submit(pixels, beam, deadline, alone=suspect)
@@ -166,6 +165,8 @@ class Link:
         self.ready = False
         self._socket = None
         waiting, self._waiting = self._waiting, {}
+        if waiting:
+            log.warning("a device worker died with %d pictures: they are sent once more", len(waiting))
         for job_id, future in waiting.items():
             error = WorkerLostInBatch if job_id in self._running else WorkerLost
             if not future.done():

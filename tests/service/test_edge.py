@@ -24,7 +24,7 @@ def url() -> Iterator[str]:
         pytest.MonkeyPatch.context() as patch,
         on_a_port(create_app(Settings(request_timeout=1.5), FakeRunner())) as url,
     ):
-        patch.setattr(edge, "HEAD_S", 0.6)
+        patch.setattr(edge, "HEAD_S", 1.5)
         patch.setattr(edge, "READ_S", 0.6)
         patch.setattr(edge, "LINGER_S", 0.6)
         yield url
@@ -122,7 +122,7 @@ def test_a_keep_alive_connection_serves_again_and_again(url: str) -> None:
     with httpx.Client() as http:
         for _ in range(3):
             assert http.post(f"{url}/caption", files={"image": picture()}).status_code == 200
-            time.sleep(0.3)
+            time.sleep(0.2)
 
 
 @pytest.mark.parametrize(

