@@ -60,6 +60,7 @@ class Child:
         self.prepare()
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # a folder named "model" where the user happens to stand is not ours
             "-m",
             self.module,
             stdin=asyncio.subprocess.PIPE,
@@ -236,4 +237,8 @@ def serve(settings: Settings) -> int:
 
     :raises StartError: it cannot start
     """
-    return asyncio.run(Supervisor(settings).run())
+    try:
+        supervisor = Supervisor(settings)
+    except OSError as error:
+        raise StartError(f"the folder for temporary files cannot be used: {error.strerror}") from None
+    return asyncio.run(supervisor.run())

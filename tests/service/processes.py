@@ -21,9 +21,10 @@ PATIENCE_S = 60.0  # for what takes seconds on an idle machine
 class Service:
     """A running ``captioner serve``."""
 
-    def __init__(self, *flags: str) -> None:
+    def __init__(self, *flags: str, cwd: Path | None = None) -> None:
         self.process = subprocess.Popen(
             [CAPTIONER, "serve", "--port", "0", *flags],
+            cwd=cwd,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -73,9 +74,9 @@ class Service:
 
 
 @contextmanager
-def running(*flags: str) -> Iterator[Service]:
+def running(*flags: str, cwd: Path | None = None) -> Iterator[Service]:
     """A service that is ready; killed at the end if it still runs."""
-    service = Service(*flags)
+    service = Service(*flags, cwd=cwd)
     try:
         service.wait_until_ready()
         yield service

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,8 @@ import psutil
 import pytest
 
 from model.config import BUNDLED, CONFIG, WEIGHTS
+from service.settings import Settings
+from service.supervisor import StartError, serve
 from tests.pictures import picture
 from tests.service.processes import CAPTIONER, Service, running, stop, until
 
@@ -137,6 +140,12 @@ def test_a_port_in_use_is_said_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"--port {port}: the port is in use" in fails_to_start("--port", str(port))
+
+
+def test_a_missing_folder_for_temporary_files_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent/folder")
+    with pytest.raises(StartError, match="temporary files"):
+        serve(Settings(port=0))
 
 
 @pytest.mark.parametrize(

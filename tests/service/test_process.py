@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -80,3 +81,10 @@ def test_several_front_ends_and_devices_share_the_work() -> None:
         until(service.ready)
         captions_of(service, 4)
         assert httpx.get(f"{service.url}/health").json()["queue"]["depth"] == 0
+
+
+def test_a_folder_that_holds_other_modules_is_no_harm(tmp_path: Path) -> None:
+    for name in ("model", "service"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')")
+    with running(cwd=tmp_path) as service:
+        assert service.caption(PICTURES[0]).status_code == 200
