@@ -37,12 +37,10 @@ def caption(
 
         cat photo.jpg | captioner caption -
     """
-    import torch
-
     from model.bulk import caption_many
-    from model.captioner import Captioner
+    from model.captioner import Captioner, resolve_device
 
-    captioner = Captioner.load(checkpoint, "cuda" if torch.cuda.is_available() else "cpu")
+    captioner = Captioner.load(checkpoint, resolve_device("auto"))
     names = list(_expand(paths))
     sources = (sys.stdin.buffer.read() if name == STDIN else Path(name) for name in names)
     failed = False

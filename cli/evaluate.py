@@ -21,14 +21,12 @@ def evaluate(
 ) -> None:
     """Caption a whole split and print BLEU-1..4, ROUGE-L, CIDEr-D, and METEOR where Java is present."""
     import msgspec
-    import torch
     from rich.console import Console
     from rich.progress import Progress
 
+    from model.captioner import resolve_device
     from training import evaluation
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"captioning {split}")
         report, captions = evaluation.evaluate(
@@ -36,7 +34,7 @@ def evaluate(
             data,
             split,
             beam,
-            device,
+            resolve_device(device),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if output:

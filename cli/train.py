@@ -17,12 +17,9 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto")] = "auto",
 ) -> None:
     """Train a checkpoint, or go on where an earlier run in the same folder stopped."""
-    import torch
-
+    from model.captioner import resolve_device
     from training.config import load_config, with_data
     from training.train import train as run_training
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     settings = load_config(config)
-    run_training(with_data(settings, data) if data else settings, output, device)
+    run_training(with_data(settings, data) if data else settings, output, resolve_device(device))

@@ -17,6 +17,13 @@ from model.errors import InferenceError
 from model.vocabulary import END_ID, PAD_ID, detokenize
 
 
+def resolve_device(name: str) -> str:
+    """``auto`` is a GPU where PyTorch finds one, else the CPU; any other name stays as it is."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
 class Captioner:
     """Runs a checkpoint on one device. Not thread-safe: keep it on one thread."""
 

@@ -70,12 +70,18 @@ class EdgeProtocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._read_timer = self.loop.call_later(READ_S, self._give_up)
+        self.expect_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._read_timer:
             self._read_timer.cancel()
+
+    def expect_reading(self) -> None:
+        """Hold the client to a time for taking in what is left to send."""
+        if self._read_timer:
+            self._read_timer.cancel()
+        self._read_timer = self.loop.call_later(READ_S, self._give_up)
 
     def linger(self) -> None:
         """Say that no more will come, and throw away what the client still sends, for a moment."""
@@ -128,4 +134,4 @@ class _Lingering:
             self._protocol.linger()
         else:
             self._transport.close()
-            self._protocol.pause_writing()  # what is left to send has as long as any answer to be taken in
+            self._protocol.expect_reading()

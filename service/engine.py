@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from model.caption import Caption
-from model.captioner import Captioner
+from model.captioner import Captioner, resolve_device
 from model.config import Config
 from model.errors import InferenceError
 from service.batching import Job
@@ -27,8 +27,7 @@ class Engine:
         :raises CheckpointError: see :func:`model.checkpoint.load`
         :raises SettingsError: there is no such device
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = resolve_device(device)
         _check_device(device)
         self.device = device
         self.pads = device.startswith("cuda")
