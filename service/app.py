@@ -21,7 +21,7 @@ from service.metrics import Metrics
 from service.middleware import ApiKeys, RequestContext
 from service.pipeline import Pipeline
 from service.problems import problem_response
-from service.routes import captions, pages, status
+from service.routes import captions, ibm_max, pages, status
 from service.runner import Runner
 from service.settings import Settings
 from service.state import AppState, LifespanState
@@ -69,6 +69,7 @@ def create_app(settings: Settings, runner: Runner, board: Board | None = None, f
     keys = [Security(scheme) for scheme in schemes] if settings.api_keys else []
     app.include_router(captions.router, dependencies=keys)
     app.include_router(status.router, dependencies=keys)
+    app.include_router(ibm_max.router, dependencies=keys)
     app.include_router(pages.router)
     pages.mount_assets(app)
     # The last one added is the outermost.

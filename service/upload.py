@@ -26,8 +26,18 @@ from service.errors import (
 FRAMING_BYTES = 16_384  # boundaries and part headers that may come with each picture
 
 
+def any_type(kind: str, filename: str) -> None:
+    """The bytes decide what a picture is, not what it is declared as."""
+
+
 async def read_pictures(
-    request: Request, field: str, most: int, max_bytes: int, deadline: float, take: Callable[[int], None]
+    request: Request,
+    field: str,
+    most: int,
+    max_bytes: int,
+    deadline: float,
+    take: Callable[[int], None],
+    check_type: Callable[[str, str], None] = any_type,
 ) -> AsyncIterator[bytes]:
     """Yield the pictures of a request in order: the multipart parts named ``field``, or the whole raw body.
 
@@ -35,6 +45,7 @@ async def read_pictures(
     :param max_bytes: size of one picture at most
     :param deadline: in seconds of :func:`time.monotonic`
     :param take: accounts for that many bytes more in memory, or raises
+    :param check_type: told of each part's declared type and file name ("" if there is none); may raise
     :raises UnsupportedBody: 415, neither multipart/form-data nor image/*, or compressed
     :raises UploadTooLarge: 413, raised as soon as it is certain
     :raises UploadTooSlow: 408, not all there by the deadline
@@ -45,7 +56,8 @@ async def read_pictures(
         raise UnsupportedBody("compressed request bodies are not taken; send the picture as it is")
     kind, parameters = parse_options_header(request.headers.get("content-type", ""))
     if kind == b"multipart/form-data":
-        reader: FormReader | RawReader = FormReader(parameters.get(b"boundary", b""), field, most, max_bytes)
+        boundary = parameters.get(b"boundary", b"")
+        reader: FormReader | RawReader = FormReader(boundary, field, most, max_bytes, check_type)
         limit = most * (max_bytes + FRAMING_BYTES)
     elif kind.startswith(b"image/"):
         reader, limit = RawReader(max_bytes), max_bytes
@@ -102,16 +114,25 @@ class RawReader:
 class FormReader:
     """A multipart/form-data body (RFC 7578) of nothing but files in one field."""
 
-    def __init__(self, boundary: bytes, field: str, most: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        boundary: bytes,
+        field: str,
+        most: int,
+        max_bytes: int,
+        check_type: Callable[[str, str], None],
+    ) -> None:
         self.pictures: deque[bytes] = deque()
         self._field = field
         self._most = most
         self._max_bytes = max_bytes
+        self._check_type = check_type
         self._count = 0
         self._ended = False
         self._name = b""
         self._value = b""
         self._disposition = b""
+        self._type = b""
         self._data = bytearray()
         if not 1 <= len(boundary) <= 70:  # RFC 2046, 5.1.1
             raise MalformedRequest("the multipart boundary is missing or not 1 to 70 characters long")
@@ -142,7 +163,7 @@ class FormReader:
             raise UnusableRequest(f"the file field {self._field!r} is missing")
 
     def _begin_part(self) -> None:
-        self._disposition = b""
+        self._disposition = self._type = b""
         self._data = bytearray()
 
     def _add_to_header_name(self, data: bytes, start: int, end: int) -> None:
@@ -154,6 +175,8 @@ class FormReader:
     def _end_header(self) -> None:
         if self._name.lower() == b"content-disposition":
             self._disposition = self._value
+        elif self._name.lower() == b"content-type":
+            self._type = self._value
         self._name = self._value = b""
 
     def _end_headers(self) -> None:
@@ -169,6 +192,8 @@ class FormReader:
         self._count += 1
         if self._count > self._most:
             raise UnusableRequest(f"the field {self._field!r} is taken at most {self._most} times a request")
+        kind, _ = parse_options_header(self._type)
+        self._check_type(kind.decode("latin-1"), options[b"filename"].decode("latin-1"))
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         _append(self._data, memoryview(data)[start:end], self._max_bytes)
