@@ -1,22 +1,32 @@
-"""BLEU, ROUGE-L, CIDEr-D and METEOR of captions against references, by pycocoevalcap's scorers called singly.
+"""BLEU, ROUGE-L, CIDEr-D and METEOR of captions against references, by the scorers of the COCO evaluation.
 
-Captions and references are split by :func:`model.vocabulary.tokenize`, which agrees with the Penn Treebank
-tokeniser of the COCO evaluation on this data and needs no Java.
+They are called singly: pycocoevalcap's ``COCOEvalCap`` downloads SPICE and writes into site-packages.
+Captions and references are split by :func:`model.vocabulary.tokenize`, which agrees with its Penn Treebank
+tokeniser on this data and needs no Java.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from shutil import which
+from typing import NamedTuple
 
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
 from model.vocabulary import tokenize
+from training.errors import TrainingError
+from training.meteor import meteor
 
 References = Sequence[Sequence[str]]
+
+
+class Scores(NamedTuple):
+    """Metrics of a split as fractions, CIDEr-D of each picture, and why a metric is not among them."""
+
+    split: dict[str, float]
+    cider_of_each: list[float]
+    not_measured: dict[str, str]
 
 
 def cider(captions: Sequence[str], references: References) -> float:
@@ -24,8 +34,8 @@ def cider(captions: Sequence[str], references: References) -> float:
     return float(Cider().compute_score(*_as_coco(captions, references))[0])
 
 
-def all_metrics(captions: Sequence[str], references: References) -> dict[str, float]:
-    """Every metric, as fractions; METEOR only where Java is present.
+def all_metrics(captions: Sequence[str], references: References) -> Scores:
+    """Every metric; METEOR only where Java runs.
 
     :param captions: one for each picture
     :param references: for each picture its captions by people
@@ -34,10 +44,14 @@ def all_metrics(captions: Sequence[str], references: References) -> dict[str, fl
     bleu, _ = Bleu(4).compute_score(expected, given, verbose=0)
     scores = {f"BLEU-{n}": float(score) for n, score in enumerate(bleu, start=1)}
     scores["ROUGE-L"] = float(Rouge().compute_score(expected, given)[0])
-    scores["CIDEr-D"] = cider(captions, references)
-    if which("java"):
-        scores["METEOR"] = float(Meteor().compute_score(expected, given)[0])
-    return scores
+    mean, of_each = Cider().compute_score(expected, given)
+    scores["CIDEr-D"] = float(mean)
+    not_measured = {}
+    try:
+        scores["METEOR"] = meteor([given[i][0] for i in given], list(expected.values()))
+    except TrainingError as error:
+        not_measured["METEOR"] = str(error)
+    return Scores(scores, [float(score) for score in of_each], not_measured)
 
 
 def _as_coco(

@@ -9,5 +9,5 @@ import pytest
 def _without_java() -> Iterator[None]:
     """METEOR takes seconds to start; the one test of it brings Java back."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.metrics.which", lambda name: None)
+        patch.setattr("training.meteor.which", lambda name: None)
         yield
