@@ -1,0 +1,117 @@
+"""What the blocking and the asyncio client share: all but the waiting."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from captioner_client.errors import (
+    BY_STATUS,
+    Busy,
+    CaptionerError,
+    ConnectionFailed,
+    InvalidAnswer,
+    ServiceError,
+    TimedOut,
+    Unavailable,
+)
+from captioner_client.results import Caption
+
+TIMEOUT_S = 60.0
+CONCURRENCY = 16
+SHORTEST_PAUSE_S = 0.1
+# A connection that was kept open may be closed at the moment it is used again; captioning twice is harmless.
+BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+
+
+def base_url(url: str) -> httpx.URL:
+    """:raises ConnectionFailed: it is no address"""
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConnectionFailed(f"{url!r} is no address: {error}") from None
+
+
+def headers(api_key: str | None) -> dict[str, str]:
+    named = {"User-Agent": "captioner-client"}
+    return {**named, "Authorization": f"Bearer {api_key}"} if api_key else named
+
+
+def query(beam: int, n: int, tokens: bool) -> dict[str, Any]:
+    return {"beam": beam, "n": n, "tokens": tokens}
+
+
+class Attempts:
+    """How often and when one picture is sent again, within ``timeout`` seconds in all."""
+
+    def __init__(self, timeout: float) -> None:
+        self._deadline = time.monotonic() + timeout
+        self._may_resend = True
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left for an attempt, above zero as httpx wants it."""
+        return max(self._deadline - time.monotonic(), 0.001)
+
+    def pause_s(self, error: Exception) -> float:
+        """Seconds to wait before the next attempt.
+
+        :raises CaptionerError: there is no use in another attempt, or no time
+        """
+        if isinstance(error, BROKEN) and self._may_resend:
+            self._may_resend = False
+            return 0.0
+        if isinstance(error, (Busy, Unavailable)) and error.retry_after is not None:
+            if error.retry_after < self.left_s:
+                return max(error.retry_after, SHORTEST_PAUSE_S)
+            raise error
+        if isinstance(error, httpx.TimeoutException):
+            raise TimedOut("the service gave no answer in time") from error
+        if isinstance(error, CaptionerError):
+            raise error
+        if isinstance(error, httpx.ConnectError):
+            raise ConnectionFailed(
+                f"nothing answers at {error.request.url.copy_with(raw_path=b'/')}"
+            ) from error
+        raise ConnectionFailed(f"the service cannot be reached: {error}") from error
+
+
+def read_answer(response: httpx.Response) -> Caption:
+    """:raises ServiceError: the service refused
+    :raises InvalidAnswer: this is no answer of a captioning service
+    """
+    if response.status_code >= 400:
+        raise _error(response)
+    try:
+        return Caption.from_json(response.json())
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise InvalidAnswer(
+            f"{response.url.host} answered {response.status_code} with something that is no caption"
+        ) from None
+
+
+def _error(response: httpx.Response) -> ServiceError:
+    status = response.status_code
+    try:
+        problem = response.json()
+        title, detail = str(problem["title"]), str(problem["detail"])
+    except (LookupError, TypeError, ValueError):  # a proxy's own page
+        title = response.reason_phrase
+        detail = f"{response.url.host} answered {status} {title}"
+    request_id = response.headers.get("X-Request-ID", "")
+    retry_after = _seconds(response.headers.get("Retry-After", ""))
+    return BY_STATUS.get(status, ServiceError)(status, title, detail, request_id, retry_after)
+
+
+def _seconds(retry_after: str) -> float | None:
+    """RFC 9110, 10.2.3: seconds, or a date."""
+    try:
+        if retry_after.isdecimal():
+            return float(retry_after)
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):  # no date, or one without a time zone
+        return None
