@@ -1,18 +1,13 @@
-"""Captioned pictures in Flickr8k's layout.
-
-``Flickr8k.token.txt`` has a line ``PICTURE#N<tab>CAPTION`` for every caption, ``Flickr_8k.SPLITImages.txt``
-a picture's file name on every line, ``images/`` the pictures.
-"""
+"""Captioned pictures of a data set, in whichever layout it lies there (:mod:`training.layouts`)."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
@@ -21,40 +16,49 @@ from model.config import Preprocessing
 from model.errors import PictureError
 from model.preprocessing import load_pixels
 from training.errors import TrainingError
+from training.layouts import recognise
+from training.layouts.source import DataSet, Example, canonical_split
 
-CAPTIONS = "Flickr8k.token.txt"
-IMAGES = "images"
-
-
-class Example(msgspec.Struct, frozen=True):
-    """A picture and all that people said about it."""
-
-    path: Path
-    captions: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return self.path.name
+log = logging.getLogger(__name__)
 
 
 def load_split(root: Path, split: str) -> list[Example]:
-    """Examples of a split in the order of its list; the pictures are not opened.
+    """Examples of a split in the source's order; the pictures are not opened.
 
-    :raises TrainingError: a file of the layout is missing or a listed picture has no caption
+    Captions that cannot be used, and pictures left without one, are left out with a warning.
+
+    :param root: folder of a data set as published or as ``captioner prepare`` leaves it
+    :param split: train, dev (or val, validation) or test
+    :raises TrainingError: the layout is not known or not complete, or the split is empty
     """
-    captions: dict[str, list[str]] = defaultdict(list)
-    for line in _read_lines(root / CAPTIONS):
-        key, tab, caption = line.partition("\t")
-        if not tab:
-            raise TrainingError(f"{CAPTIONS} has a line without a tab: {line[:60]!r}")
-        captions[key.rpartition("#")[0]].append(caption.strip())
-    names = _read_lines(root / f"Flickr_8k.{split}Images.txt")
-    bare = [name for name in names if name not in captions]
-    if bare:
-        raise TrainingError(f"{CAPTIONS} has no caption for {bare[0]} of the split {split}")
-    if not names:
-        raise TrainingError(f"the split {split} is empty")
-    return [Example(root / IMAGES / name, tuple(captions[name])) for name in names]
+    data, split = _read(root, split)
+    if data.problems:
+        where, what = data.problems[0]
+        log.warning(
+            "%s: %d captions or pictures left out, first %s: %s", root, len(data.problems), where, what
+        )
+    if not data.splits[split]:
+        raise TrainingError(f"none of the {data.listed[split]} pictures of the split {split} can be used")
+    return data.splits[split]
+
+
+def complete(root: Path, split: str) -> tuple[int, int]:
+    """How many pictures :func:`load_split` gives, and how many the source puts into the split.
+
+    Scores are the split's only where the two are equal: in a prepared folder the pictures that were skipped
+    are missing from the first.
+
+    :raises TrainingError: the layout is not known or not complete, or there is no such split
+    """
+    data, split = _read(root, split)
+    return len(data.splits[split]), data.listed[split]
+
+
+def _read(root: Path, split: str) -> tuple[DataSet, str]:
+    data, name = recognise(root).read(root), canonical_split(split)
+    if name not in data.listed:
+        raise TrainingError(f"the data set in {root} has no split {name}: it has {', '.join(data.listed)}")
+    return data, name
 
 
 def drop_unreadable(
@@ -98,10 +102,3 @@ class Pixels(Dataset[tuple[int, NDArray[np.uint8]]]):
     def __getitem__(self, index: int) -> tuple[int, NDArray[np.uint8]]:
         """``index`` itself and uint8 pixels [S, S, 3]."""
         return index, np.array(load_pixels(self.examples[index].path, self.config))
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        raise TrainingError(f"{path} is missing: the data set is not in Flickr8k's layout") from None

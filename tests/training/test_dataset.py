@@ -6,7 +6,7 @@ import pytest
 
 from model.config import Preprocessing
 from tests.training.toy import make_data_set
-from training.dataset import Pixels, drop_unreadable, load_split
+from training.dataset import Pixels, complete, drop_unreadable, load_split
 from training.errors import TrainingError
 
 
@@ -29,7 +29,7 @@ def test_pixels_are_those_of_the_service(data: Path) -> None:
 
 
 def test_missing_split(data: Path) -> None:
-    with pytest.raises(TrainingError, match=r"Flickr_8k\.testImages\.txt is missing"):
+    with pytest.raises(TrainingError, match="has no split test: it has dev, train"):
         load_split(data, "test")
 
 
@@ -39,15 +39,23 @@ def test_missing_captions(data: Path) -> None:
         load_split(data, "train")
 
 
-def test_picture_without_captions(data: Path) -> None:
+def test_picture_without_captions(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     (data / "Flickr_8k.devImages.txt").write_text("dev0.jpg\nstranger.jpg\n")
-    with pytest.raises(TrainingError, match=r"no caption for stranger\.jpg"):
-        load_split(data, "dev")
+    assert [example.name for example in load_split(data, "dev")] == ["dev0.jpg"]
+    assert "stranger.jpg: has no caption" in caplog.text
+    assert complete(data, "dev") == (1, 2)
 
 
-def test_line_without_a_tab(data: Path) -> None:
-    (data / "Flickr8k.token.txt").write_text("dev0.jpg#0 A red circle .\n")
-    with pytest.raises(TrainingError, match="a line without a tab"):
+def test_line_without_a_tab(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (data / "Flickr8k.token.txt").open("a") as file:
+        file.write("dev0.jpg#9 A red circle .\n")
+    assert len(load_split(data, "dev")[0].captions) == 3
+    assert "Flickr8k.token.txt line 19: is not PICTURE#N, tab, caption" in caplog.text
+
+
+def test_split_without_captions(data: Path) -> None:
+    (data / "Flickr8k.token.txt").write_text("train0.jpg#0\tA red circle .\n")
+    with pytest.raises(TrainingError, match="none of the 2 pictures of the split dev can be used"):
         load_split(data, "dev")
 
 
