@@ -10,6 +10,7 @@ from cli.caption import caption
 from cli.evaluate import evaluate
 from cli.import_legacy import import_legacy
 from cli.info import info
+from cli.prepare import prepare
 from cli.serve import serve
 from cli.train import train
 from model.errors import CaptionerError
@@ -26,6 +27,7 @@ cli = typer.Typer(
 cli.command("serve")(serve)
 cli.command("caption")(caption)
 cli.command("info")(info)
+cli.command("prepare")(prepare)
 cli.command("train")(train)
 cli.command("evaluate")(evaluate)
 cli.command("import-legacy")(import_legacy)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.pictures import picture
 
+Make = Callable[[Path], Path]
 KAGGLE_HEADER = "image_name| comment_number| comment"
 
 
