@@ -14,6 +14,7 @@ from model.caption import Caption, Word
 from model.decoding import Decoded, beam_search, greedy
 from model.encoder import channels_last
 from model.errors import InferenceError
+from model.network import Seen
 from model.vocabulary import END_ID, PAD_ID, detokenize
 
 
@@ -56,21 +57,19 @@ class Captioner:
         :returns: for each picture its ``beam`` captions, best first, or why there are none
         """
         images = torch.from_numpy(pixels).to(self.device)  # [B, S, S, 3]
-        embedding = self.network.encode(images)  # [B, embed_size]
+        seen = self.network.encode(images)
         results: list[list[Caption] | InferenceError] = [InferenceError("no caption")] * len(beams)
         for beam in set(beams):
             rows = [row for row, wanted in enumerate(beams) if wanted == beam]
-            chosen = embedding if len(rows) == len(beams) else embedding[rows]
+            chosen = seen if len(rows) == len(beams) else seen.rows(rows)
             for row, result in zip(rows, self._decode(chosen, beam), strict=True):
                 results[row] = result
         return results
 
-    def _decode(self, embedding: torch.Tensor, beam: int) -> list[list[Caption] | InferenceError]:
+    def _decode(self, seen: Seen, beam: int) -> list[list[Caption] | InferenceError]:
         limits = self.config.decoding
         decoded = (
-            greedy(self.network, embedding, limits)
-            if beam == 1
-            else beam_search(self.network, embedding, limits, beam)
+            greedy(self.network, seen, limits) if beam == 1 else beam_search(self.network, seen, limits, beam)
         )
         return self._to_captions(decoded)
 

@@ -31,12 +31,14 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes of the network. ``encoder`` is a torchvision ResNet's name or ``mobilenet_edgetpu``."""
+    """Sizes of the network. ``encoder`` is a torchvision ResNet's name or ``mobilenet_edgetpu``;
+    ``attention_size`` 0 means no spatial attention: the picture is its pooled features alone."""
 
     encoder: str = "resnet152"
     embed_size: int = 256
     hidden_size: int = 512
     num_layers: int = 1
+    attention_size: int = 0
 
 
 class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.config import Decoding
-from model.network import CaptionNetwork, State
+from model.network import CaptionNetwork, Seen, State
 from model.vocabulary import END_ID, PAD_ID, START_ID, UNK_ID
 
 
@@ -29,12 +29,10 @@ class Decoded(NamedTuple):
 
 
 @torch.inference_mode()
-def greedy(network: CaptionNetwork, embedding: Tensor, limits: Decoding) -> Decoded:
-    """The likeliest word at each step, until every caption of the batch has ended.
-
-    :param embedding: [B, embed_size]
-    """
-    state = network.start(embedding)
+def greedy(network: CaptionNetwork, seen: Seen, limits: Decoding) -> Decoded:
+    """The likeliest word at each step, until every caption of the batch of B pictures has ended."""
+    state = network.start(seen)
+    embedding = seen.embedding
     word = torch.full(embedding.shape[:1], START_ID, device=embedding.device)  # [B]
     ended = torch.zeros_like(word, dtype=torch.bool)  # [B]
     tokens, log_probs = word.new_empty(len(word), 0), embedding.new_empty(len(word), 0)  # [B, t]
@@ -49,13 +47,11 @@ def greedy(network: CaptionNetwork, embedding: Tensor, limits: Decoding) -> Deco
 
 
 @torch.inference_mode()
-def beam_search(network: CaptionNetwork, embedding: Tensor, limits: Decoding, width: int) -> Decoded:
-    """The ``width`` captions of highest log-probability that beam search finds, K = width.
-
-    :param embedding: [B, embed_size]
-    """
+def beam_search(network: CaptionNetwork, seen: Seen, limits: Decoding, width: int) -> Decoded:
+    """The ``width`` captions of highest log-probability that beam search finds, K = width."""
+    embedding = seen.embedding
     batch, device = embedding.shape[0], embedding.device
-    state = network.start(embedding.repeat_interleave(width, dim=0))  # rows: B · K
+    state = network.start(seen.repeat(width))  # rows: B · K
     word = torch.full((batch * width,), START_ID, device=device)
     ended = torch.zeros(batch, width, dtype=torch.bool, device=device)
     tokens = word.new_empty(batch * width, 0)  # [B · K, t]
@@ -73,7 +69,7 @@ def beam_search(network: CaptionNetwork, embedding: Tensor, limits: Decoding, wi
         total, best = candidates.topk(width, dim=-1)  # [B, K]
         rows = (first_row + best // vocabulary_size).view(-1)  # [B · K]: the beam each one continues
         word = (best % vocabulary_size).view(-1)
-        state = (state[0][:, rows], state[1][:, rows])
+        state = state.rows(rows)
         tokens = torch.cat([tokens[rows], word[:, None]], dim=1)
         log_probs = torch.cat([log_probs[rows], scores[rows, word][:, None]], dim=1)
         ended = ended.view(-1)[rows].view(batch, width) | (word == END_ID).view(batch, width)
@@ -94,7 +90,7 @@ def _next_scores(
     """Log-probability of each word coming next, -inf for those that may not: [B, V]."""
     length = tokens.shape[1]
     if length == 0 and limits.predicts_start:
-        logits = network.output(state[0][-1])  # [B, V]: what the LSTM says of the picture alone
+        logits = network.first(state)  # [B, V]
     else:
         logits, state = network.step(word, state)
     scores = logits.log_softmax(dim=-1)

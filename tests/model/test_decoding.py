@@ -11,15 +11,12 @@ from hypothesis import strategies as st
 from model.captioner import Captioner
 from model.config import Decoding
 from model.decoding import beam_search, greedy
-from model.network import CaptionNetwork
+from model.network import CaptionNetwork, Seen
 from model.vocabulary import END_ID, PAD_ID, SPECIALS, START_ID, UNK_ID
-from tests.model.networks import SIZE, small_checkpoint
+from tests.model.networks import SIZE, random_seen, small_checkpoint
 
 SEEDS = st.integers(0, 10_000)
-
-
-def embeddings(count: int, seed: int) -> torch.Tensor:
-    return 3 * torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+ATTENTION = pytest.mark.parametrize("attention", [0, 8])
 
 
 def words_of(row: torch.Tensor) -> list[int]:
@@ -27,10 +24,10 @@ def words_of(row: torch.Tensor) -> list[int]:
 
 
 @torch.inference_mode()
-def score(network: CaptionNetwork, embedding: torch.Tensor, words: tuple[int, ...]) -> float:
+def score(network: CaptionNetwork, seen: Seen, words: tuple[int, ...]) -> float:
     """Log-probability of a whole caption with its end, by teacher forcing."""
     inputs = torch.tensor([[START_ID, *words]])
-    log_probs = network(embedding[None], inputs).log_softmax(-1)[0]
+    log_probs = network(seen, inputs).log_softmax(-1)[0]
     return sum(float(log_probs[i, word]) for i, word in enumerate((*words, END_ID)))
 
 
@@ -39,15 +36,16 @@ def allowed(words: tuple[int, ...], n: int) -> bool:
     return all(a != b for a, b in pairwise(words)) and len(set(grams)) == len(grams)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_wide_beam_finds_the_best_of_all_captions(seed: int) -> None:
+@ATTENTION
+@pytest.mark.parametrize("seed", range(3))
+def test_wide_beam_finds_the_best_of_all_captions(seed: int, attention: int) -> None:
     limits = Decoding(max_length=4, no_repeat_ngram=2)
-    network = small_checkpoint(words=3, decoding=limits, seed=seed, spread=2.0).network
-    embedding = embeddings(1, seed)
+    network = small_checkpoint(words=3, decoding=limits, seed=seed, spread=2.0, attention_size=attention).network
+    seen = random_seen(network, 1, seed)
     vocabulary = range(len(SPECIALS), len(SPECIALS) + 3)
     every = [w for n in range(1, 5) for w in product(vocabulary, repeat=n) if allowed(w, 2)]
-    ranked = sorted(((score(network, embedding[0], words), words) for words in every), reverse=True)
-    found = beam_search(network, embedding, limits, width=len(every))
+    ranked = sorted(((score(network, seen, words), words) for words in every), reverse=True)
+    found = beam_search(network, seen, limits, width=len(every))
     assert [tuple(words_of(row)) for row in found.tokens[0, :5]] == [words for _, words in ranked[:5]]
     expected = torch.tensor([total for total, _ in ranked[:5]])
     torch.testing.assert_close(found.log_probs[0, :5].sum(-1), expected, rtol=0, atol=1e-4)
@@ -56,10 +54,10 @@ def test_wide_beam_finds_the_best_of_all_captions(seed: int) -> None:
 @settings(max_examples=20, deadline=None)
 @given(seed=SEEDS)
 def test_greedy_is_a_beam_of_one(seed: int) -> None:
-    checkpoint = small_checkpoint(seed=seed)
-    embedding = embeddings(4, seed)
-    one = greedy(checkpoint.network, embedding, checkpoint.config.decoding)
-    beam = beam_search(checkpoint.network, embedding, checkpoint.config.decoding, width=1)
+    checkpoint = small_checkpoint(seed=seed, attention_size=8)
+    seen = random_seen(checkpoint.network, 4, seed)
+    one = greedy(checkpoint.network, seen, checkpoint.config.decoding)
+    beam = beam_search(checkpoint.network, seen, checkpoint.config.decoding, width=1)
     assert torch.equal(one.tokens, beam.tokens)
     torch.testing.assert_close(one.log_probs, beam.log_probs)
 
@@ -69,10 +67,8 @@ def test_greedy_is_a_beam_of_one(seed: int) -> None:
 def test_captions_keep_the_limits(seed: int, width: int, spread: float) -> None:
     limits = Decoding(max_length=9, no_repeat_ngram=3)
     network = small_checkpoint(words=6, decoding=limits, seed=seed, spread=spread).network
-    embedding = embeddings(3, seed)
-    decoded = (
-        greedy(network, embedding, limits) if width == 1 else beam_search(network, embedding, limits, width)
-    )
+    seen = random_seen(network, 3, seed)
+    decoded = greedy(network, seen, limits) if width == 1 else beam_search(network, seen, limits, width)
     totals = decoded.log_probs.sum(-1)
     assert (totals.diff(dim=1) <= 1e-5).all(), "best first"
     for row in decoded.tokens.flatten(0, 1):
@@ -84,17 +80,19 @@ def test_captions_keep_the_limits(seed: int, width: int, spread: float) -> None:
         assert set(row.tolist()[len(words) + 1 :]) <= {PAD_ID}
 
 
-def test_log_probabilities_are_the_networks_own() -> None:
-    checkpoint = small_checkpoint()
-    embedding = embeddings(1, 1)
-    decoded = greedy(checkpoint.network, embedding, checkpoint.config.decoding)
-    expected = score(checkpoint.network, embedding[0], tuple(words_of(decoded.tokens[0, 0])))
+@ATTENTION
+def test_log_probabilities_are_the_networks_own(attention: int) -> None:
+    checkpoint = small_checkpoint(attention_size=attention)
+    seen = random_seen(checkpoint.network, 1)
+    decoded = greedy(checkpoint.network, seen, checkpoint.config.decoding)
+    expected = score(checkpoint.network, seen, tuple(words_of(decoded.tokens[0, 0])))
     assert float(decoded.log_probs.sum()) == pytest.approx(expected, abs=1e-4)
 
 
+@ATTENTION
 @pytest.mark.parametrize("beam", [1, 3])
-def test_a_caption_does_not_depend_on_its_batch(beam: int) -> None:
-    captioner = Captioner(small_checkpoint(seed=3))
+def test_a_caption_does_not_depend_on_its_batch(beam: int, attention: int) -> None:
+    captioner = Captioner(small_checkpoint(seed=3, attention_size=attention))
     pixels = np.random.default_rng(0).integers(0, 256, (7, SIZE, SIZE, 3), dtype=np.uint8)
     together = captioner.caption(pixels, [beam] * 7)
     alone = [captioner.caption(pixels[i : i + 1], [beam])[0] for i in range(7)]
@@ -105,8 +103,9 @@ def test_a_caption_does_not_depend_on_its_batch(beam: int) -> None:
         assert [c.log_probability for c in many] == pytest.approx([c.log_probability for c in one], abs=1e-3)
 
 
-def test_beam_widths_may_differ_within_a_batch() -> None:
-    captioner = Captioner(small_checkpoint(seed=4))
+@ATTENTION
+def test_beam_widths_may_differ_within_a_batch(attention: int) -> None:
+    captioner = Captioner(small_checkpoint(seed=4, attention_size=attention))
     pixels = np.random.default_rng(1).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
     mixed = captioner.caption(pixels, [1, 3, 1, 2])
     assert [len(captions) for captions in mixed if isinstance(captions, list)] == [1, 3, 1, 2]
