@@ -1,87 +1,144 @@
-"""``captioner caption``: captions for files and folders, without a server."""
+"""``captioner caption``: captions for files and folders, with a model here or by a service elsewhere."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated
 
 import typer
 
+from cli.captioners import by_model, by_service, results
+from cli.formats import AltHtml, Csv, Entry, Format, JsonLines, Text
+from cli.listing import STDIN, pictures, printable
+from cli.metadata import NotWritten, describe_file
+from cli.resume import captioned, open_text
 from model.caption import MAX_BEAM
 from model.config import BUNDLED
-
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"))
-STDIN = "-"
 
 
 def caption(
     paths: Annotated[
-        list[str], typer.Argument(help="Files, folders, or - for one picture on standard input.")
+        list[Path],
+        typer.Argument(help="Files, folders, or - for one picture on standard input.", allow_dash=True),
     ],
     jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="A table with a header, for spreadsheets.")] = False,
+    alt_html: Annotated[bool, typer.Option("--alt-html", help="One HTML img element a line.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for --jsonl or --csv, added to as captions come. Pictures that have a caption in it "
+            "are skipped, so a run that was stopped goes on."
+        ),
+    ] = None,
+    write_exif: Annotated[
+        bool,
+        typer.Option(
+            "--write-exif",
+            help="Write each caption into its JPEG, PNG or WebP file (EXIF ImageDescription and XMP "
+            "dc:description) and change nothing else in it. A description that someone else wrote stays.",
+        ),
+    ] = False,
     beam: Annotated[int, typer.Option(min=1, max=MAX_BEAM, help="Beam width; 1 is greedy.")] = 1,
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.", show_default="bundled")] = BUNDLED,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder.", show_default="bundled")
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="Use a running service in place of a model here.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="CAPTIONER_API_KEY", help="Key for --server.", metavar="KEY")
+    ] = None,
 ) -> None:
-    """Caption pictures, one line each.
+    """Caption pictures, one line each: path, tab, caption.
 
     A folder stands for every JPEG, PNG, WebP, GIF and BMP below it. A file that has no caption is reported
     on standard error and the rest goes on; the exit code is then 1.
 
         captioner caption photo.jpg
 
-        captioner caption ~/Pictures --jsonl > captions.jsonl
+        captioner caption photos --jsonl --output captions.jsonl
+
+        captioner caption photos --csv > captions.csv
+
+        captioner caption photos --alt-html > gallery.html
+
+        captioner caption photos --write-exif
+
+        captioner caption photos --server http://127.0.0.1:8000
 
         cat photo.jpg | captioner caption -
     """
-    from model.bulk import caption_many
-    from model.captioner import Captioner, resolve_device
+    form = _format(jsonl, csv, alt_html)
+    done: frozenset[str] = frozenset()
+    if output:
+        if not isinstance(form, (JsonLines, Csv)):
+            raise typer.BadParameter("goes with --jsonl or --csv", param_hint="--output")
+        done = captioned(output, form)
+    if server and checkpoint:
+        raise typer.BadParameter("the service has its own", param_hint="--checkpoint")
 
-    captioner = Captioner.load(checkpoint, resolve_device("auto"))
-    names = list(_expand(paths))
-    sources = (sys.stdin.buffer.read() if name == STDIN else Path(name) for name in names)
+    def names() -> Iterator[str]:
+        return (name for name in pictures([str(path) for path in paths]) if name not in done)
+
+    ask = by_service(server, api_key) if server else by_model(checkpoint or BUNDLED)
     failed = False
-    results = caption_many(captioner, sources, beam)
-    with _progress(len(names)) as advance:
-        for name, result in zip(names, results, strict=True):
+    with _destination(output) as to, _progress(names) as advance:
+        if not output:
+            to.write(form.header)
+        for name, result in results(names(), ask, beam):
             if isinstance(result, Exception):
-                failed = True
-                print(f"captioner: {_printable(name)}: {result}", file=sys.stderr)
-                entry: dict[str, Any] = {"path": name, "error": str(result)}
+                trouble = str(result)
+                entry = Entry(name, error=trouble)
             else:
-                entry = {
-                    "path": name,
-                    "caption": result.text,
-                    "log_probability": round(result.log_probability, 4),
-                }
-            if jsonl:
-                print(json.dumps(entry), flush=True)
-            elif "caption" in entry:
-                print(f"{_printable(name)}\t{entry['caption']}", flush=True)
+                entry = Entry(name, result.text, round(result.log_probability, 4))
+                trouble = _write(name, result.text) if write_exif else ""
+            to.write(form.line(entry))  # last, so that a run that is stopped here does this picture again
+            to.flush()
+            if trouble:
+                failed = True
+                print(f"captioner: {printable(name)}: {trouble}", file=sys.stderr)
             advance()
     raise typer.Exit(1 if failed else 0)
 
 
-def _expand(paths: list[str]) -> Iterator[str]:
-    for path in paths:
-        if path != STDIN and Path(path).is_dir():
-            inside = (file for file in Path(path).rglob("*") if file.suffix.lower() in SUFFIXES)
-            yield from (str(file) for file in sorted(inside) if file.is_file())
-        else:
-            yield path
+def _format(jsonl: bool, csv: bool, alt_html: bool) -> Format:
+    chosen: list[Format] = [
+        form for wanted, form in ((jsonl, JsonLines()), (csv, Csv()), (alt_html, AltHtml())) if wanted
+    ]
+    if len(chosen) > 1:
+        raise typer.BadParameter("choose one of --jsonl, --csv and --alt-html")
+    return chosen[0] if chosen else Text()
 
 
-def _printable(name: str) -> str:
-    """A file name on one line, whatever its bytes are."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+def _destination(output: Path | None) -> AbstractContextManager[IO[str]]:
+    if output:
+        return open_text(output, "a")
+    # file names go out byte for byte, lines end as on every system
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")  # type: ignore[union-attr]
+    return nullcontext(sys.stdout)
 
 
-def _progress(total: int) -> Any:
+def _write(name: str, text: str) -> str:
+    """Write a caption into its file → what went wrong."""
+    if name == STDIN:
+        return "standard input has no file to write to"
+    try:
+        describe_file(Path(name), text)
+    except NotWritten as error:
+        return f"not written: {error}"
+    except OSError as error:
+        return f"not written: {error.strerror or error}"
+    return ""
+
+
+def _progress(names: Callable[[], Iterator[str]]) -> AbstractContextManager[Callable[[], None]]:
     """A progress bar where there is a terminal to show it on, giving a function that moves it on by one."""
-    if not sys.stderr.isatty() or total < 2:
+    total = sum(1 for _ in names()) if sys.stderr.isatty() else 0
+    if total < 2:
         return nullcontext(lambda: None)
     from cli.progress import bar
 
