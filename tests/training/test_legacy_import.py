@@ -18,6 +18,7 @@ from model import checkpoint as checkpoints
 from model.captioner import Captioner
 from model.config import load_card, load_config
 from model.decoding import beam_search, greedy
+from model.network import Seen
 from model.preprocessing import load_pixels
 from model.vocabulary import END_ID, PAD_ID, START_ID, UNK_ID
 from tests.pictures import picture
@@ -88,8 +89,8 @@ def printed_by_ancestor(pair: Pair, path: Path) -> list[str]:
     [
         ("resnet18", 1, 10, write_python2, 106),
         ("resnet18", 2, 10, write_python3, 127),
-        ("resnet152", 1, 2, write_today, 937),
-        ("resnet152", 1, 0, write_python2, 781),
+        ("resnet152", 1, 10, write_python2, 781),  # the published pair's layout; some 15 s of one core
+        ("resnet152", 1, 0, write_today, 937),
     ],
 )
 def test_captions_are_the_ancestors_token_for_token(
@@ -142,7 +143,7 @@ def test_a_trained_decoder_says_start_itself(files: Files, tmp_path: Path) -> No
     torch.save(state_of(decoder), files.decoder)
     import_legacy(*files, tmp_path / "imported")
     loaded = checkpoints.load(tmp_path / "imported")
-    decoded = greedy(loaded.network, features, loaded.config.decoding)
+    decoded = greedy(loaded.network, Seen(features, None), loaded.config.decoding)
     assert decoded.tokens[:, 0].tolist() == [[PAD_ID, *row[1:]] for row in printed]
 
 
@@ -150,7 +151,9 @@ def test_beam_search_goes_through_start_too(files: Files, tmp_path: Path) -> Non
     import_legacy(*files, tmp_path / "imported")
     loaded = checkpoints.load(tmp_path / "imported")
     embedding = torch.randn(6, 12, generator=torch.Generator().manual_seed(0))
-    one, three = (beam_search(loaded.network, embedding, loaded.config.decoding, k) for k in (1, 3))
+    one, three = (
+        beam_search(loaded.network, Seen(embedding, None), loaded.config.decoding, k) for k in (1, 3)
+    )
     assert one.tokens.shape[-1] <= 20
     assert not (three.tokens == START_ID).any()
     totals = three.log_probs.sum(-1)

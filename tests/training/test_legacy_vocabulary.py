@@ -104,6 +104,9 @@ def test_other_files(tmp_path: Path) -> None:
     refused(tmp_path, pickle.dumps({"<pad>": 0}), "holds dict where an object of __main__.Vocabulary was")
     refused(tmp_path, b"PK\x03\x04 and so on", "do not need|is damaged")
     refused(tmp_path, b'["<pad>", "<start>"]', "is damaged|do not need")
+    refused(tmp_path, b"", "no pickle: it is empty")
+    page = b"<!DOCTYPE html>\n<title>404 Not Found</title>"
+    refused(tmp_path, page, r'no pickle: 44 bytes that begin with "<!DOCTYPE html>\\n<title>4?"')
 
 
 def test_a_renamed_class(tmp_path: Path) -> None:

@@ -84,6 +84,13 @@ def test_cut_off(files: Files, new: bool, keep: float) -> None:
     )
 
 
+def test_what_a_dead_link_gives(files: Files) -> None:
+    files.decoder.write_bytes(b"<!DOCTYPE html>\n<title>404 Not Found</title>")
+    refused(files, r'no file of PyTorch weights: 44 bytes that begin with "<!DOCTYPE html>\\n<title>4?"')
+    files.decoder.write_bytes(b"")
+    refused(files, "no file of PyTorch weights: it is empty")
+
+
 def test_files_given_in_each_others_place(files: Files) -> None:
     swapped = Files(files.decoder, files.encoder, files.vocab)
     refused(swapped, r"decoder-5-3000\.pkl was given as the encoder and holds the decoder")

@@ -13,7 +13,7 @@ import io
 import pickletools
 from typing import Any, NamedTuple, TypeVar
 
-from training.legacy.errors import LegacyError, quoted
+from training.legacy.errors import LegacyError, described, quoted
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def read_attributes(raw: bytes, classes: tuple[Global, ...]) -> dict[Any, Any]:
     try:
         value = _Machine(raw, classes).run()
     except (ValueError, IndexError, KeyError, OverflowError):
-        raise LegacyError("is damaged, cut off or no pickle") from None
+        raise LegacyError(f"is damaged, cut off or no pickle: {described(raw, len(raw))}") from None
     if not isinstance(value, Instance):
         raise LegacyError(f"holds {type(value).__name__} where an object of {classes[0]} was expected")
     return value.attributes

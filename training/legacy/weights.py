@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.config import Architecture
-from training.legacy.errors import LegacyError, quoted
+from training.legacy.errors import LegacyError, described, quoted
 
 Weights = dict[str, Tensor]
 
@@ -100,7 +100,9 @@ def _load(file: BinaryIO, size: int) -> object:
         if refused := re.search(r"GLOBAL (\S+)", str(error)):
             what = f"asks for {quoted(refused[1])}, and only tensors are read; nothing was run"
         else:
-            what = "is damaged, cut off or no file of PyTorch weights"
+            file.seek(0)
+            found = described(file.read(24), size)
+            what = f"is damaged, cut off or no file of PyTorch weights: {found}"
         raise LegacyError(what) from None
 
 
