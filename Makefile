@@ -2,16 +2,22 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve test bench lock clean
+.PHONY: serve test browser bench lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev $(if $(CI),browser)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
+
+# The page's tests drive Chromium, and are skipped, loudly, where there is none. Only CI installs it by itself.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+		|| echo "Chromium is not here and could not be installed: the tests of the web page will be skipped"
 
 # Pictures to measure with: any folder of photographs.
 PHOTOS ?= ../shared/data/photos
