@@ -68,9 +68,10 @@ def fetch(
     for archive in RELEASES[release]:
         target = folder / PurePosixPath(archive.path).name
         done = target.with_name(f".{target.name}.unpacked")
-        if done.exists():
-            continue
         try:
+            if done.exists():
+                target.unlink(missing_ok=True)  # the last run may have ended in between
+                continue
             url = f"{base_url.rstrip('/')}/{archive.path}"
             download(url, target, archive.size, archive.md5, report, meter)
             unpack(target, folder, archive.members, meter)

@@ -19,7 +19,7 @@ import httpx
 from training.errors import TrainingError
 from training.progress import Meter
 
-ATTEMPTS = 6  # in a row without a byte more than before
+ATTEMPTS = 5  # in a row without a byte more than before
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds; each pause is twice the one before
 TIMEOUT = 60.0  # seconds without a byte
 PIECE = 1 << 20  # bytes
@@ -89,6 +89,8 @@ def _attempt(client: httpx.Client, url: str, target: Path, size: int, done: Call
     here = _bytes_here(target) if validator else 0
     if here == size:
         return
+    if here > size:  # the beginning of something else
+        here = 0
     headers = {"Accept-Encoding": "identity"}
     if here:
         headers |= {"Range": f"bytes={here}-", "If-Range": validator}

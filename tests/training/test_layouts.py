@@ -92,6 +92,14 @@ def test_two_of_karpathys_files(tmp_path: Path) -> None:
         load_split(tmp_path, "train")
 
 
+def test_splits_whose_names_would_be_paths(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = raw_sets.karpathy_flickr(tmp_path)
+    path = root / "dataset_flickr8k.json"
+    path.write_text(path.read_text().replace('"test"', '"../../test"'))
+    assert list(said(root, "train")) == ["a.jpg"]
+    assert "c.jpg is in a split called '../../test'" in caplog.text
+
+
 @pytest.mark.parametrize("year", [2014, 2017])
 @pytest.mark.parametrize("pictures", [".", "images"])
 def test_coco(year: int, pictures: str, tmp_path: Path) -> None:

@@ -117,13 +117,17 @@ def test_a_copy_that_is_a_jpeg_is_called_so(output: Path, tmp_path: Path) -> Non
     assert len({example.path for example in examples}) == 6
 
 
-def test_pictures_of_the_same_name(output: Path, tmp_path: Path) -> None:
-    rows = "image,caption,split\nx.jpg,Outer.,train\nin/x.jpg,Inner.,train\n"
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_pictures_of_the_same_name(suffix: str, output: Path, tmp_path: Path) -> None:
+    rows = f"image,caption,split\nx.{suffix},Outer.,train\nin/x.{suffix},Inner.,train\n"
     data = raw_sets.table(tmp_path / "data", rows)
-    prepare(data, output)
-    for example in load_split(output, "train"):
-        assert example.path.read_bytes() == (data / example.name).read_bytes()
-    assert [example.name for example in load_split(output, "train")] == ["x.jpg", "in/x.jpg"]
+    for name, colour in ((f"x.{suffix}", "red"), (f"in/x.{suffix}", "blue")):
+        Image.new("RGB", (60, 40), colour).save(data / name)
+    small(data, output)
+    outer, inner = load_split(output, "train")
+    assert (outer.name, inner.name) == (f"x.{suffix}", f"in/x.{suffix}")
+    assert Image.open(outer.path).getpixel((10, 10))[0] > 200, "red"  # type: ignore[index]
+    assert Image.open(inner.path).getpixel((10, 10))[2] > 200, "blue"  # type: ignore[index]
 
 
 @pytest.mark.parametrize(("threshold", "words"), [(1, ["a", "b", "c", "d"]), (2, ["a", "b"]), (4, ["a"])])
@@ -173,6 +177,15 @@ def test_a_split_of_which_nothing_is_left(data: Path, output: Path) -> None:
         prepare(data, output)
     with pytest.raises(TrainingError, match="is not complete: run captioner prepare again"):
         load_split(output, "train")
+
+
+def test_a_folder_made_to_write_elsewhere(data: Path, output: Path, tmp_path: Path) -> None:
+    small(data, output)
+    lines = (output / "dev.jsonl").read_text()
+    (output / "dev.jsonl").write_text(lines.replace('"image":"dev0.jpg"', '"image":"../../dev0.jpg"'))
+    with pytest.raises(TrainingError, match=r"dev\.jsonl names a picture outside the folder"):
+        prepare(output, tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_second_run_does_nothing(data: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:

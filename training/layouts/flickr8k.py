@@ -34,8 +34,7 @@ def read(root: Path) -> DataSet:
             if name := line.strip():
                 listing.picture(name, split, path.name)
     for name, caption, where in token_lines(root / CAPTIONS, listing.problems):
-        if name in listing:  # some pictures were captioned and are in no split
-            listing.caption(name, caption, where)
+        listing.caption(name, caption, where)  # some are of pictures in no split
     return listing.finish(root)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from training.errors import TrainingError
-from training.layouts.source import DataSet, Example, read_bytes
+from training.layouts.source import DataSet, Example, leaves, read_bytes
 
 NAME = "prepared"
 LOOKS_FOR = "prepared.json"
@@ -66,6 +66,8 @@ def read(root: Path) -> DataSet:
         for name, split in manifest.splits.items():
             lines = read_bytes(root / f"{name}.jsonl").splitlines()
             pictures = [msgspec.json.decode(line, type=Picture) for line in lines]
+            if any(leaves(path) for picture in pictures for path in (picture.image, picture.file)):
+                raise TrainingError(f"{root} is damaged: {name}.jsonl names a picture outside the folder")
             data.listed[name] = split.listed
             data.splits[name] = [Example(root / IMAGES / p.file, p.captions, p.image) for p in pictures]
     except msgspec.DecodeError as error:

@@ -66,18 +66,20 @@ class Listing:
         self._captions: dict[str, list[str]] = {}
         self.problems: list[Problem] = []
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._splits
-
     def picture(self, name: str, split: str, where: str) -> None:
         """Put a picture into a split; in the first one it stays, lest it be learnt and tested alike."""
+        if not split.isidentifier():  # it will be a file's name
+            self.problems.append(Problem(where, f"{name} is in a split called {split!r}"))
+            return
         taken = self._splits.setdefault(name, split)
         self._captions.setdefault(name, [])
         if taken != split:
             self.problems.append(Problem(where, f"{name} is in the split {taken} already, not in {split}"))
 
     def caption(self, name: str, caption: Any, where: str) -> None:
-        """Add a caption to a picture."""
+        """Add a caption to a picture that was listed; others are no matter of ours."""
+        if name not in self._captions:
+            return
         if trouble := _trouble(caption):
             self.problems.append(Problem(where, trouble))
         else:
@@ -93,7 +95,7 @@ class Listing:
         for name, split in self._splits.items():
             data.listed[split] = data.listed.get(split, 0) + 1
             examples = data.splits.setdefault(split, [])
-            if _leaves(name):
+            if leaves(name):
                 data.problems.append(Problem(name, "lies outside the data set's folder"))
             elif captions := self._captions[name]:
                 examples.append(Example(folder / name, tuple(captions), name))
@@ -131,6 +133,12 @@ def clean_name(name: str) -> str:
     return str(PurePosixPath(name.strip()))
 
 
+def leaves(name: str) -> bool:
+    """Whether a path leads out of the folder it is relative to."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
+
+
 def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
     """A text file without its byte order mark; bytes that are no text become U+FFFD.
 
@@ -147,11 +155,6 @@ def read_bytes(path: Path) -> bytes:
         raise TrainingError(f"{path} is missing") from None
     except OSError as error:
         raise TrainingError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _leaves(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts
 
 
 def _trouble(caption: Any) -> str | None:
