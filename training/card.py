@@ -60,7 +60,7 @@ def _scores(config: TrainConfig, reports: list[Report]) -> list[str]:
     names = list(dict.fromkeys(name for report in reports for name in report.scores))
     rows = [
         f"| {report.split} ({report.pictures:,} pictures), {_decoding(report)} | "
-        + " | ".join(f"{report.scores[name]:.4f}" for name in names)
+        + " | ".join(f"{report.scores[name]:.4f}" if name in report.scores else "–" for name in names)
         + " |"
         for report in reports
     ]

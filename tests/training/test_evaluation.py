@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import Result
@@ -16,12 +17,14 @@ from model import checkpoint as checkpoints
 from model.captioner import Captioner
 from model.preprocessing import load_pixels
 from tests.model.networks import small_checkpoint
-from tests.training.toy import make_data_set
+from tests.training.toy import make_data_set, tiny_config
+from training.card import make_card, write_card
 from training.dataset import load_split
 from training.errors import TrainingError
 from training.evaluation import evaluate, greedy_captions
 from training.features import compute
 from training.metrics import all_metrics, cider
+from training.prepare import prepare
 from training.published import shortage
 
 REFERENCES = [
@@ -157,6 +160,22 @@ def test_the_score_of_a_part_is_not_the_splits(
     with pytest.raises(TrainingError) as caught:
         evaluate(checkpoint, data, "dev")
     assert str(caught.value).startswith(f"a score of the split dev needs all of its pictures: {why}")
+
+
+def test_a_prepared_folder_that_skipped_a_picture(data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    (data / "images" / "dev3.jpg").write_bytes(b"words")
+    prepare(data, tmp_path / "prepared", image_size=32)
+    assert evaluate(checkpoint, tmp_path / "prepared", "train").report.pictures == 16
+    with pytest.raises(TrainingError, match="needs all of its pictures: 7 of 8 can be used"):
+        evaluate(checkpoint, tmp_path / "prepared", "dev")
+
+
+def test_the_card_of_a_checkpoint_whose_meteor_failed_once(data: Path, checkpoint: Path) -> None:
+    report = evaluate(checkpoint, data, "dev").report
+    both = [msgspec.structs.replace(report, scores={**report.scores, "METEOR": 0.25}), report]
+    config = tiny_config(data)
+    lines = write_card(config, make_card(config, 16, both), both).splitlines()
+    assert [line.split("|")[-2].strip() for line in lines if line.startswith("| dev")] == ["0.2500", "–"]
 
 
 @pytest.mark.parametrize(
