@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
@@ -12,7 +13,7 @@ from model.vocabulary import tokenize
 
 RARELY_LAST = 250
 
-Word = TypeVar("Word", int, str)
+Word = TypeVar("Word", bound=Hashable)
 
 
 class Fluency(msgspec.Struct, frozen=True):
@@ -40,9 +41,18 @@ def never_last(captions: Sequence[Sequence[Sequence[Word]]]) -> set[Word]:
     return {word for word, uses in used.items() if uses > RARELY_LAST * (last[word] + 1)}
 
 
-def breaks_off(words: Sequence[Word], unfinished: Collection[Word]) -> bool:
-    """Whether a caption has no words, or ends in one of ``unfinished``."""
-    return not words or words[-1] in unfinished
+def unfinished_endings(captions: Sequence[Sequence[Sequence[Word]]]) -> set[Hashable]:
+    """Words and pairs of words that people hardly ever end a caption with: "with", but "a red" too.
+
+    :param captions: for each picture its captions by people, as words or as their ids
+    """
+    pairs = [[list(pairwise(caption)) for caption in group] for group in captions]
+    return {*never_last(captions), *never_last(pairs)}
+
+
+def breaks_off(words: Sequence[Hashable], unfinished: Collection[Hashable]) -> bool:
+    """Whether a caption has no words, or its last or its last two are among ``unfinished``."""
+    return not words or words[-1] in unfinished or tuple(words[-2:]) in unfinished
 
 
 def repetition(words: Sequence[Word]) -> Sequence[Word]:
@@ -54,18 +64,19 @@ def repetition(words: Sequence[Word]) -> Sequence[Word]:
     return words[:0]
 
 
-def faults(caption: str, unfinished: Collection[str]) -> list[str]:
+def faults(caption: str, unfinished: Collection[Hashable]) -> list[str]:
     """What is wrong with a caption as English, each in a few words to be shown beside it."""
     words = tokenize(caption)
     found = []
     if breaks_off(words, unfinished):
-        found.append(f"ends in “{words[-1]}”" if words else "says nothing")
+        ending = words[-1:] if words and words[-1] in unfinished else words[-2:]
+        found.append(f"ends in “{' '.join(ending)}”" if words else "says nothing")
     if twice := repetition(words):
         found.append(f"says “{' '.join(twice)}” twice")
     return found
 
 
-def measure(captions: Sequence[str], unfinished: Collection[str], judged_by: str) -> Fluency:
+def measure(captions: Sequence[str], unfinished: Collection[Hashable], judged_by: str) -> Fluency:
     """Count the faults of at least one caption."""
     said = [tokenize(caption) for caption in captions]
     return Fluency(

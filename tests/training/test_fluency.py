@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.fluency import breaks_off, faults, measure, never_last, repetition
+from training.fluency import breaks_off, faults, measure, never_last, repetition, unfinished_endings
 
 
 def test_words_that_people_hardly_ever_end_with() -> None:
@@ -17,6 +17,17 @@ def test_captions_that_break_off() -> None:
     assert breaks_off(["in", "a"], {"a"})
     assert breaks_off([], {"a"})
     assert not breaks_off(["a", "dog"], {"a"})
+
+
+def test_two_words_that_break_off_where_one_does_not() -> None:
+    people = [["a", "man", "in", "red"]] * 20 + [["a", "red", "ball"]] * 300 + [["the", "ball"]] * 50
+    endings = unfinished_endings([people])
+    assert endings == {"a", ("a", "red")}
+    assert breaks_off(["with", "a", "red"], endings)
+    assert not breaks_off(["in", "red"], endings)
+    assert not breaks_off(["red"], endings)
+    assert faults("a ball with a red", endings) == ["ends in “a red”"]
+    assert faults("a red ball with a", endings) == ["ends in “a”"]
 
 
 @pytest.mark.parametrize(
