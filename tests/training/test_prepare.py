@@ -270,6 +270,20 @@ prepare(Path({str(data)!r}), Path({str(output)!r}), image_size=20)
     assert not small(data, output).changed
 
 
+def test_a_folder_half_done_again_is_not_complete(
+    data: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    small(data, output)
+    monkeypatch.setattr(copies, "open_picture", stop)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(data, output, image_size=30)
+    with pytest.raises(TrainingError, match="is not complete: run captioner prepare again"):
+        load_split(output, "train")
+
+
 def test_a_full_disk(data: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
