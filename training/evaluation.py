@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,13 +128,13 @@ def _not_whole(split: str, why: str) -> str:
     return f"a score of the split {split} needs all of its pictures: {why}"
 
 
-def _unfinished(data: Path, split: str, examples: Sequence[Example]) -> tuple[set[str], str]:
-    """Words that cannot end a caption, and the split whose captions say so: ``train`` where there is one."""
+def _unfinished(data: Path, split: str, examples: Sequence[Example]) -> tuple[set[Hashable], str]:
+    """What cannot end a caption, and the split whose captions say so: ``train`` where there is one."""
     try:
         said, by = load_split(data, TRAIN), TRAIN
     except TrainingError:
         said, by = list(examples), split
-    return fluency.never_last([[tokenize(c) for c in example.captions] for example in said]), by
+    return fluency.unfinished_endings([[tokenize(c) for c in example.captions] for example in said]), by
 
 
 @torch.inference_mode()
