@@ -2,10 +2,13 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve test browser bench lock clean
+.PHONY: serve training test browser generated-clients bench lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
+
+# What captioner train, prepare and evaluate need beyond serving.
+training: $(VENV)/.installed-train
 
 test: $(VENV)/.installed-dev $(if $(CI),browser)
 	$(VENV)/bin/ruff check .
@@ -18,6 +21,10 @@ browser:
 	@command -v chromium >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
 		|| echo "Chromium is not here and could not be installed: the tests of the web page will be skipped"
+
+# Makes a Python and a TypeScript client from the OpenAPI document and captions a photo with each; needs npm.
+generated-clients: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m tests.openapi.generate_clients
 
 # Pictures to measure with: any folder of photographs.
 PHOTOS ?= ../shared/data/photos
@@ -38,16 +45,22 @@ $(VENV)/.installed-serve: requirements/serve.txt pyproject.toml | $(VENV)/bin/py
 	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(VENV)/.installed-train: requirements/train.txt pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/pip install --quiet -r requirements/train.txt
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.installed-serve
+
 $(VENV)/.installed-dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/pip install --quiet -r requirements/dev.txt
 	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@ $(VENV)/.installed-serve
+	@touch $@ $(VENV)/.installed-serve $(VENV)/.installed-train
 
 # Resolves the newest versions that pyproject.toml allows, for every platform and Python it supports.
 lock: $(VENV)/bin/python
 	$(VENV)/bin/pip install --quiet uv
 	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header pyproject.toml -o requirements/serve.txt
-	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra dev -c requirements/serve.txt pyproject.toml -o requirements/dev.txt
+	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra train -c requirements/serve.txt pyproject.toml -o requirements/train.txt
+	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra dev -c requirements/train.txt pyproject.toml -o requirements/dev.txt
 
 clean:
 	rm -rf $(VENV) build *.egg-info

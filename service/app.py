@@ -30,8 +30,15 @@ DESCRIPTION = """Send a picture, get one good English sentence about it.
 
     curl -F image=@photo.jpg http://127.0.0.1:8000/caption
 
-Every error is an RFC 9457 problem document; 429 and 503 say with `Retry-After` when to come again.
+A picture's bytes decide what format it has, not its name or declared type. Every error is an RFC 9457 problem
+document; 429 and 503 say with `Retry-After` when to come again.
 """
+
+TAGS = [
+    {"name": "captions", "description": "Pictures in, sentences out."},
+    {"name": "status", "description": "How the service is, and what it runs."},
+    {"name": "IBM MAX", "description": "The archived Image Caption Generator's interface, for its clients."},
+]
 
 
 def create_app(settings: Settings, runner: Runner, board: Board | None = None, front_end: int = 0) -> FastAPI:
@@ -57,6 +64,8 @@ def create_app(settings: Settings, runner: Runner, board: Board | None = None, f
         title="Captioner",
         version=status.VERSION,
         description=DESCRIPTION,
+        openapi_tags=TAGS,
+        generate_unique_id_function=lambda route: route.name,  # generated clients name their functions so
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

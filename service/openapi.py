@@ -4,49 +4,68 @@ from __future__ import annotations
 
 from typing import Any
 
-from model.errors import CaptionerError, TooManyPixels, UnsupportedPicture
-from model.preprocessing import FORMATS
+from model.errors import CaptionerError, InferenceError, TooManyPixels, UnreadablePicture, UnsupportedPicture
 from service.errors import (
     DeadlinePassed,
     KeyRequired,
     MalformedRequest,
     NotReady,
     QueueFull,
+    UnsupportedBody,
+    UnusableRequest,
     UploadTooLarge,
     UploadTooSlow,
+    WorkerLost,
 )
 from service.problems import PROBLEM_JSON, to_problem
 
-_EXAMPLES: dict[int, CaptionerError] = {
-    error.status: error
-    for error in (
-        MalformedRequest("the multipart body is not terminated"),
-        KeyRequired("send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"),
-        UploadTooSlow("the upload did not arrive in time"),
-        UploadTooLarge("a picture may have at most 10,485,760 bytes"),
-        UnsupportedPicture("not a supported picture: send JPEG, PNG, WebP, GIF or BMP"),
-        TooManyPixels("the picture is 65,535 × 65,535 pixels; at most 40,000,000 pixels are taken"),
-        QueueFull("256 pictures are waiting already; try again in 4 s"),
-        NotReady("the service is loading"),
-        DeadlinePassed("no caption in time"),
-    )
+_EXAMPLES: tuple[CaptionerError, ...] = (
+    MalformedRequest("the multipart body is not terminated"),
+    KeyRequired("send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"),
+    UploadTooSlow("the upload did not arrive in time"),
+    UploadTooLarge("a picture may have at most 10,485,760 bytes"),
+    UnsupportedBody("compressed request bodies are not taken; send the picture as it is"),
+    UnsupportedPicture("not a supported picture: send JPEG, PNG, WebP, GIF or BMP"),
+    UnusableRequest("n may not be greater than beam"),
+    UnreadablePicture("the picture is damaged or cut off"),
+    TooManyPixels("the picture is 65,535 × 65,535 pixels; at most 40,000,000 pixels are taken"),
+    QueueFull("256 pictures are waiting already; try again in 4 s"),
+    NotReady("the service is loading"),
+    WorkerLost("the worker died with this picture, twice"),
+    InferenceError("the network gave no usable caption"),
+    DeadlinePassed("no caption in time"),
+)
+_REQUEST_ID = "5f0c2e1b9d8a4c7e"
+RETRY_AFTER = {
+    "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """``responses=`` of a route: each status it can fail with, with a worked example."""
+def problems(
+    *statuses: int, without: tuple[type[CaptionerError], ...] = ()
+) -> dict[int | str, dict[str, Any]]:
+    """``responses=`` of a route: each status it can fail with, with a worked example of each reason.
+
+    :param without: errors of these statuses that the route never answers with
+    """
     return {
-        status: {
-            "description": _EXAMPLES[status].title,
-            "content": {
-                PROBLEM_JSON: {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
-                    "example": to_problem(_EXAMPLES[status], "5f0c2e1b9d8a4c7e"),
-                }
-            },
-        }
+        status: _response(status, [e for e in _EXAMPLES if e.status == status and not isinstance(e, without)])
         for status in statuses
     }
+
+
+def _response(status: int, errors: list[CaptionerError]) -> dict[str, Any]:
+    examples = {
+        error.code: {"summary": error.title, "value": to_problem(error, _REQUEST_ID)} for error in errors
+    }
+    schema = {"$ref": "#/components/schemas/Problem"}
+    response: dict[str, Any] = {
+        "description": "; ".join(error.title for error in errors),
+        "content": {PROBLEM_JSON: {"schema": schema, "examples": examples}},
+    }
+    if status in (429, 503):
+        response["headers"] = RETRY_AFTER
+    return response
 
 
 def multipart_body(field: str, many: bool = False) -> dict[str, Any]:
@@ -59,5 +78,4 @@ def multipart_body(field: str, many: bool = False) -> dict[str, Any]:
 
 def raw_body() -> dict[str, Any]:
     """The picture itself as the body."""
-    schema = {"type": "string", "format": "binary"}
-    return {f"image/{name.lower()}": {"schema": schema} for name in FORMATS}
+    return {"image/*": {"schema": {"type": "string", "format": "binary"}}}

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 
-from model.errors import CaptionerError
+from model.errors import CaptionerError, InferenceError, PictureError
 from service.disconnect import while_connected
+from service.errors import WorkerLost
 from service.openapi import multipart_body, problems, raw_body
 from service.problems import to_problem
 from service.schemas import CaptionResult, CaptionResults, FailedPicture, Options, Problem
@@ -26,14 +27,20 @@ router = APIRouter(tags=["captions"])
     summary="Caption one picture",
     response_model=CaptionResult,
     response_model_exclude_none=True,
+    response_description="The caption",
     responses=problems(400, 401, 408, 413, 415, 422, 429, 503, 504),
     openapi_extra={"requestBody": {"required": True, "content": {**multipart_body("image"), **raw_body()}}},
 )
 async def caption(request: Request, options: Annotated[Options, Query()]) -> CaptionResult:
     """Send a picture (JPEG, PNG, WebP, GIF or BMP), get one English sentence about it.
 
-    The picture is the file field `image` of a form (`curl -F image=@photo.jpg`), or the whole body with a
-    content type of `image/*` (`curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg'`).
+    The picture is the file field `image` of a form, or the whole body with a content type of `image/*`:
+
+    ```
+    curl -F image=@photo.jpg http://127.0.0.1:8000/caption
+    curl -F image=@photo.jpg 'http://127.0.0.1:8000/caption?beam=5&n=3&tokens=true'
+    curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/caption
+    ```
     """
     state = state_of(request)
     state.admission.check()
@@ -51,13 +58,20 @@ async def caption(request: Request, options: Annotated[Options, Query()]) -> Cap
     summary="Caption several pictures",
     response_model=CaptionResults,
     response_model_exclude_none=True,
-    responses=problems(400, 401, 408, 413, 415, 422, 429, 503),
+    response_description="A caption or an error for each picture",
+    responses=problems(
+        400, 401, 408, 413, 415, 422, 429, 503, without=(PictureError, InferenceError, WorkerLost)
+    ),
     openapi_extra={"requestBody": {"required": True, "content": multipart_body("images", many=True)}},
 )
 async def captions(request: Request, options: Annotated[Options, Query()]) -> CaptionResults:
     """Send up to 32 pictures as the form's file field `images`, repeated; get a result for each, in order.
 
     A picture that cannot be captioned gets an `error` in its place and fails no other.
+
+    ```
+    curl -F images=@one.jpg -F images=@two.png http://127.0.0.1:8000/captions
+    ```
     """
     state = state_of(request)
     state.admission.check()

@@ -20,9 +20,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from model.errors import UnsupportedPicture
+from model.errors import InferenceError, UnsupportedPicture
 from service.disconnect import while_connected
-from service.errors import NotReady, UnsupportedBody, UnusableRequest
+from service.errors import NotReady, UnsupportedBody, UnusableRequest, WorkerLost
 from service.openapi import multipart_body, problems
 from service.schemas import Options
 from service.state import AppState, state_of
@@ -60,8 +60,20 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
+METADATA_EXAMPLE: dict[str, Any] = {
+    "id": "flickr8k-mobilenet-edgetpu",
+    "name": "Flickr8K Mobilenet Edgetpu",
+    "description": "mobilenet_edgetpu encoder and LSTM decoder, revision 3f1c9a62b0de",
+    "type": "Image-to-Text Translation",
+    "source": "http://127.0.0.1:8000/model",
+    "license": "academic, non-commercial",
+}
+
+
 class Metadata(BaseModel):
     """What the service runs, in that interface's words."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [METADATA_EXAMPLE]})
 
     id: str
     name: str
@@ -83,13 +95,18 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
     "/predict",
     summary="Caption one picture, as IBM MAX did",
     response_model=Predictions,
-    responses={**_REFUSED, **problems(401, 408, 413, 422, 429, 503, 504)},
+    response_description="Captions, best first",
+    responses={**_REFUSED, **problems(401, 408, 413, 422, 429, 503, 504, without=(UnusableRequest,))},
     openapi_extra={"requestBody": {"required": True, "content": multipart_body("image")}},
 )
 async def predict(request: Request) -> Predictions | JSONResponse:
     """The archived IBM MAX Image Caption Generator's route: a form with the file field `image`, JPEG or PNG.
 
     Three captions come back, best first. New programs are better served by `POST /caption`.
+
+    ```
+    curl -F image=@photo.jpg http://127.0.0.1:8000/model/predict
+    ```
     """
     state = state_of(request)
     started: float = request.state.started
@@ -123,9 +140,19 @@ async def probe(request: Request) -> None:
     raise HTTPException(405, headers={"Allow": "POST"})
 
 
-@router.get("/metadata", summary="What runs here, as IBM MAX said it", responses=problems(401, 503))
+@router.get(
+    "/metadata",
+    summary="What runs here, as IBM MAX said it",
+    response_description="The model in a few words",
+    responses=problems(401, 503, without=(WorkerLost, InferenceError)),
+)
 async def metadata(request: Request) -> Metadata:
-    """The archived IBM MAX interface's description of the model; `GET /model` has the whole card."""
+    """The archived IBM MAX interface's description of the model; `GET /model` has the whole card.
+
+    ```
+    curl http://127.0.0.1:8000/model/metadata
+    ```
+    """
     info = state_of(request).runner.model
     if info is None:
         raise NotReady("the service is loading")

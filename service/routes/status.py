@@ -9,9 +9,10 @@ import msgspec
 from fastapi import APIRouter, Response
 from starlette.requests import Request
 
-from service.errors import NotReady
+from model.errors import InferenceError
+from service.errors import NotReady, WorkerLost
 from service.metrics import CONTENT_TYPE
-from service.openapi import problems
+from service.openapi import RETRY_AFTER, problems
 from service.schemas import HEALTH_EXAMPLE, Card, Health, Liveness, ModelName, Queue
 from service.state import state_of
 
@@ -23,16 +24,31 @@ _UNREADY: dict[int | str, dict[str, Any]] = {
     503: {
         "description": "Loading, draining or unavailable",
         "model": Health,
+        "headers": RETRY_AFTER,
         "content": {"application/json": {"example": {**HEALTH_EXAMPLE, "status": "draining"}}},
     }
 }
 _METRICS_EXAMPLE = 'captioner_requests_total{code="200",route="/caption"} 600.0\ncaptioner_queue_depth 3.0\n'
 
 
-@router.get("/health", summary="Readiness", response_model=Health, responses=_UNREADY)
-@router.get("/health/ready", summary="Readiness", response_model=Health, responses=_UNREADY)
+@router.get(
+    "/health", summary="Readiness", response_model=Health, response_description="Ready", responses=_UNREADY
+)
+@router.get(
+    "/health/ready",
+    name="health_ready",
+    summary="Readiness, by its other name",
+    response_model=Health,
+    response_description="Ready",
+    responses=_UNREADY,
+)
 async def health(request: Request, response: Response) -> Health:
-    """200 when pictures can be captioned now; 503 while loading, draining or without a device worker."""
+    """200 when pictures can be captioned now; 503 while loading, draining or without a device worker.
+
+    ```
+    curl http://127.0.0.1:8000/health
+    ```
+    """
     state = state_of(request)
     status = state.admission.state
     if status != "ok":
@@ -51,9 +67,14 @@ async def health(request: Request, response: Response) -> Health:
     )
 
 
-@router.get("/health/live", summary="Liveness")
+@router.get("/health/live", summary="Liveness", response_description="Alive")
 async def live() -> Liveness:
-    """200 while the HTTP loop answers, whatever the state of the model."""
+    """200 while the HTTP loop answers, whatever the state of the model.
+
+    ```
+    curl http://127.0.0.1:8000/health/live
+    ```
+    """
     return Liveness(status="ok")
 
 
@@ -66,19 +87,37 @@ for _path, _endpoint in (("/health", health), ("/health/ready", health), ("/heal
     summary="Prometheus metrics",
     response_class=Response,
     responses={
-        200: {"content": {"text/plain": {"example": _METRICS_EXAMPLE, "schema": {"type": "string"}}}},
+        200: {
+            "description": "Prometheus's text format",
+            "content": {"text/plain": {"example": _METRICS_EXAMPLE, "schema": {"type": "string"}}},
+        },
         **problems(401),
     },
 )
 async def metrics(request: Request) -> Response:
-    """Counts and timings of requests, stages and batches, in Prometheus's text format."""
+    """Counts and timings of requests, stages and batches, in Prometheus's text format.
+
+    ```
+    curl http://127.0.0.1:8000/metrics
+    ```
+    """
     state = state_of(request)
     return Response(state.metrics.render(state.board), media_type=CONTENT_TYPE)
 
 
-@router.get("/model", summary="The model's card", responses=problems(401, 503))
+@router.get(
+    "/model",
+    summary="The model's card",
+    response_description="The card",
+    responses=problems(401, 503, without=(WorkerLost, InferenceError)),
+)
 async def model(request: Request) -> Card:
-    """What the checkpoint is: architecture, preprocessing, vocabulary, data, licence and scores."""
+    """What the checkpoint is: architecture, preprocessing, vocabulary, data, licence and scores.
+
+    ```
+    curl http://127.0.0.1:8000/model
+    ```
+    """
     info = state_of(request).runner.model
     if info is None:
         raise NotReady("the service is loading")
