@@ -15,6 +15,8 @@ from cli.serve import serve
 from cli.train import train
 from model.errors import CaptionerError
 
+TRAINING_PACKAGES = ("jinja2", "pycocoevalcap", "tensorboard")  # of the extra "train"
+
 cli = typer.Typer(
     name="captioner",
     help="Self-hosted image captioning: send a picture, get one English sentence about it.",
@@ -39,4 +41,9 @@ def app() -> None:
         cli()
     except CaptionerError as error:
         print(f"captioner: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAINING_PACKAGES:
+            raise
+        print(f"captioner: {error.name} is missing: `make training` installs it", file=sys.stderr)
         raise SystemExit(1) from None

@@ -3,84 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import msgspec
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from model.config import Preprocessing
-from model.network import CaptionNetwork
 from training.augment import random_views
 from training.dataset import Example, Pixels
+from training.distributed import Processes
+
+
+class Batch(NamedTuple):
+    """Pictures that make one step of the optimiser.
+
+    ``rows`` are the positions of all of them in the split, ``parts`` those of this process, a list for each
+    pass through the network.
+    """
+
+    rows: list[int]
+    parts: list[list[int]]
 
 
 class Batches(Protocol):
-    """An epoch of batches, and the way from a batch to pooled features."""
+    """How many pictures there are, and what enters the network for some of them."""
 
-    def __len__(self) -> int: ...
+    @property
+    def pictures(self) -> int: ...
 
-    def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, list[int]]]:
-        """Each picture once: a batch of inputs, and the positions of its pictures in the split."""
+    @property
+    def depth(self) -> int:
+        """Stages of the encoder that have run already."""
         ...
 
-    def features(self, inputs: Tensor) -> Tensor:
-        """Inputs of a batch → pooled features [B, C] on the network's device."""
+    def inputs(self, parts: list[list[int]], generator: torch.Generator) -> Iterator[Tensor]:
+        """For each part: images uint8 [B, S, S, 3], or after ``depth`` stages maps [B, C, H, W]."""
         ...
 
 
 class CachedBatches:
-    """Features [views, N, C] computed beforehand; of every picture one view an epoch, drawn at random."""
+    """Outputs of the encoder's first ``depth`` stages [views, N, C, H, W], computed beforehand; of every
+    picture one view, drawn at random."""
 
-    def __init__(self, network: CaptionNetwork, cached: Tensor, batch_size: int) -> None:
-        self.network = network
+    def __init__(self, cached: Tensor, depth: int) -> None:
         self.cached = cached
-        self.batch_size = batch_size
+        self.depth = depth
 
-    def __len__(self) -> int:
-        return _count(self.cached.shape[1], self.batch_size)
+    @property
+    def pictures(self) -> int:
+        return self.cached.shape[1]
 
-    def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, list[int]]]:
-        views, pictures, _ = self.cached.shape
-        drawn = torch.randint(0, views, (pictures,), generator=generator)
-        for rows in _shuffled(pictures, self.batch_size, generator):
-            yield self.cached[drawn[rows], rows], rows
-
-    def features(self, inputs: Tensor) -> Tensor:
-        return inputs.to(self.network.mean.device)
+    def inputs(self, parts: list[list[int]], generator: torch.Generator) -> Iterator[Tensor]:
+        drawn = torch.randint(0, len(self.cached), (self.pictures,), generator=generator)
+        for rows in parts:
+            yield self.cached[drawn[rows], rows].float()
 
 
 class EncodedBatches:
-    """Pictures that go through the encoder, with gradients, each time in a new random view."""
+    """Pictures, each time in a new random view.
+
+    They are read so large that even the smallest crop need not be enlarged.
+    """
+
+    depth = 0
 
     def __init__(
         self,
-        network: CaptionNetwork,
         examples: Sequence[Example],
         preprocessing: Preprocessing,
-        batch_size: int,
+        crop: tuple[float, float],
+        workers: int,
     ) -> None:
-        self.network = network
-        self.pixels = Pixels(examples, preprocessing)
-        self.batch_size = batch_size
+        self.size = preprocessing.image_size
+        read_size = round(self.size / crop[0])
+        self.pixels = Pixels(examples, msgspec.structs.replace(preprocessing, image_size=read_size))
+        self.crop, self.workers = crop, workers
 
-    def __len__(self) -> int:
-        return _count(len(self.pixels), self.batch_size)
+    @property
+    def pictures(self) -> int:
+        return len(self.pixels)
 
-    def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, list[int]]]:
-        order = _shuffled(len(self.pixels), self.batch_size, generator)
-        for rows, pixels in DataLoader(self.pixels, batch_sampler=order, num_workers=1):
-            yield random_views(pixels, generator), rows.tolist()
-
-    def features(self, inputs: Tensor) -> Tensor:
-        return self.network.features(self.network.normalise(inputs.to(self.network.mean.device)))
-
-
-def _count(pictures: int, batch_size: int) -> int:
-    """Batches in an epoch. BatchNorm cannot learn from one picture: a last batch of one is left out."""
-    return pictures // batch_size + (pictures % batch_size > 1)
+    def inputs(self, parts: list[list[int]], generator: torch.Generator) -> Iterator[Tensor]:
+        # Seeds of the views are drawn beforehand and for all, so that each is the same wherever one begins.
+        seeds = torch.randint(0, 2**62, (self.pictures,), generator=generator)
+        for rows, pixels in DataLoader(self.pixels, batch_sampler=parts, num_workers=self.workers):
+            chance = torch.Generator().manual_seed(int(seeds[rows[0]]))
+            yield random_views(pixels, chance, self.size, self.crop)
 
 
-def _shuffled(pictures: int, batch_size: int, generator: torch.Generator) -> list[list[int]]:
+def plan(
+    pictures: int, batch_size: int, passes: int, processes: Processes, generator: torch.Generator
+) -> list[Batch]:
+    """An epoch: each picture once, in an order drawn at random.
+
+    :param passes: parts that a batch is shared out to in each process, one after the other
+    """
     order = torch.randperm(pictures, generator=generator)
-    return [rows.tolist() for rows in order.split(batch_size)][: _count(pictures, batch_size)]
+    batches: list[Batch] = []
+    for chunk in order.split(batch_size)[: steps(pictures, batch_size, passes * processes.count)]:
+        rows: list[int] = chunk.tolist()
+        batches.append(Batch(rows, [processes.share(rows[i::passes]) for i in range(passes)]))
+    return batches
+
+
+def steps(pictures: int, batch_size: int, parts: int) -> int:
+    """Batches in an epoch. A last one that is too small is left out: BatchNorm cannot learn from a single
+    picture, and every part must have one."""
+    return pictures // batch_size + (pictures % batch_size > max(1, parts - 1))

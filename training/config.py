@@ -45,9 +45,10 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A stretch of training with one objective and one learning-rate curve.
 
     It begins at the best weights of the phase before and hands its own best to the next, or to the
-    checkpoint. With ``encoder_stages`` 0 the encoder rests and the decoder learns from cached features of
-    ``views`` views of every picture (whole, flipped, then random crops); otherwise the encoder's last
-    ``encoder_stages`` stages learn too, at ``encoder_learning_rate``, from views drawn anew each time.
+    checkpoint. The encoder's last ``encoder_stages`` stages learn too, at ``encoder_learning_rate``. What
+    comes before them rests, and its output is computed once for ``views`` views of every picture (whole,
+    mirrored, then random crops); with ``views`` 0, or where no stage rests, every picture goes through the
+    whole encoder in every epoch, each time in a new random view.
     """
 
     name: str
@@ -55,14 +56,21 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning_rate: float
     objective: Literal["cross_entropy", "self_critical"] = "cross_entropy"
     batch_size: AtLeastTwo = 32  # pictures; every caption of a picture is in its batch
-    views: Positive = 2
+    passes: Positive = 1  # parts of a batch that go through the network one after the other, to save memory
+    views: NotNegative = 2
+    crop: tuple[float, float] = (0.75, 1.0)  # sides of a random crop, as parts of the picture's: least, most
     encoder_stages: NotNegative = 0
     encoder_learning_rate: float = 0.0
-    warmup: float = 0.05  # part of the phase in which the learning rate rises; a cosine falls after it
+    # cosine: down to zero over the phase; plateau: halved after each epoch that brought no better score
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    warmup: float = 0.05  # part of the phase in which the learning rate rises
+    patience: NotNegative = 0  # the phase ends early after so many epochs without a better score; 0: never
     weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)  # AdamW's, of the gradient's mean and of its square's
     dropout: float = 0.0  # of words, picture and LSTM output; self_critical has none
     label_smoothing: float = 0.0
-    ema_decay: float = 0.999
+    scheduled_sampling: float = 0.0  # part of the words that are the decoder's own at the end of the phase
+    ema_decay: float = 0.999  # of the averaged weights, which are the ones that are measured and kept
     samples: AtLeastTwo = 5  # captions drawn for a picture, self_critical alone
 
 
@@ -78,7 +86,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     preprocessing: Preprocessing = Preprocessing()
     decoding: Decoding = Decoding()
     seed: int = 1
-    bfloat16: bool = False  # training's arithmetic; scores are always measured in float32
+    bfloat16: bool = False  # training's arithmetic where the device has it; scores are measured in float32
+    save_seconds: float = 600.0  # time between two saved states of the run; one more at the end of each epoch
 
 
 def load_config(name: str) -> TrainConfig:

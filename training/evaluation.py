@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import torch
-from torch import Tensor
 
 from model.bulk import caption_many
 from model.caption import Caption
 from model.captioner import Captioner
-from model.config import Decoding
-from model.decoding import greedy
 from model.errors import CaptionerError
-from model.network import CaptionNetwork
-from model.vocabulary import Vocabulary, detokenize, tokenize
+from model.vocabulary import tokenize
 from training import fluency
 from training.dataset import Example, complete, load_split
 from training.errors import TrainingError
@@ -135,16 +130,3 @@ def _unfinished(data: Path, split: str, examples: Sequence[Example]) -> tuple[se
     except TrainingError:
         said, by = list(examples), split
     return fluency.unfinished_endings([[tokenize(c) for c in example.captions] for example in said]), by
-
-
-@torch.inference_mode()
-def greedy_captions(
-    network: CaptionNetwork, vocabulary: Vocabulary, limits: Decoding, features: Tensor
-) -> list[str]:
-    """Captions for pooled features [N, C], for choosing between epochs without running the encoder again."""
-    network.eval()
-    captions: list[str] = []
-    for part in features.to(network.mean.device).split(256):
-        tokens = greedy(network, network.embed_features(part), limits).tokens[:, 0]  # [B, T]
-        captions += [detokenize(vocabulary.decode(ids)) for ids in tokens.tolist()]
-    return captions

@@ -2,50 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from math import cos, pi
-from typing import cast
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from model.network import CaptionNetwork
-from training.batches import Batches
+from training.batches import Batch, Batches, plan
 from training.config import Phase
+from training.distributed import ALONE, Processes
+from training.features import run_stages
 from training.objectives import Objective
+from training.precision import autocast
+from training.schedule import learning_rate_factor
 from training.state import State
 
 GRADIENT_CLIP = 1.0  # norm over all parameters
 
 
+class Step(NamedTuple):
+    """What one step of the optimiser did; ``loss`` is this process's share of the batch's."""
+
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+
+
 class Learner:
     """A network under training in one phase: its optimiser, learning-rate curve and averaged weights."""
 
-    def __init__(self, network: CaptionNetwork, phase: Phase, objective: Objective, bfloat16: bool) -> None:
-        self.network, self.phase, self.objective, self.bfloat16 = network, phase, objective, bfloat16
+    def __init__(
+        self,
+        network: CaptionNetwork,
+        phase: Phase,
+        objective: Objective,
+        batches: Batches,
+        bfloat16: bool = False,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.network, self.phase, self.objective, self.batches = network, phase, objective, batches
+        self.processes = processes
         _release(network, phase.encoder_stages)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(network, phase), betas=(0.9, 0.98), fused=True)
+        self.optimizer = torch.optim.AdamW(_parameter_groups(network, phase), betas=phase.betas, fused=True)
         self.average = AveragedModel(network, avg_fn=_moving_average(phase.ema_decay), use_buffers=True)
+        self.loss: nn.Module = _Loss(network, objective, batches, bfloat16)
+        if processes.count > 1:
+            self.loss = DistributedDataParallel(self.loss, broadcast_buffers=False)
 
-    def epoch(self, batches: Batches, number: int, generator: torch.Generator) -> Iterator[float]:
-        """Train on every batch once; gives each batch's loss.
+    def epoch(self, seed: Sequence[int], scores: Sequence[float], first: int = 0) -> Iterator[Step]:
+        """Train on every batch once, from batch ``first`` on.
 
-        :param number: epochs of the phase before this one
+        All chance depends on ``seed`` and a batch's position alone, so that a run that was broken off goes on
+        as it would have gone.
+
+        :param seed: numbers that no other epoch has
+        :param scores: of the phase's epochs before this one
         """
-        self.objective.prepare(self.network)
-        device = self.network.mean.device
-        for i, (inputs, rows) in enumerate(batches.epoch(generator)):
-            self._set_learning_rates((number + (i + 0.5) / len(batches)) / self.phase.epochs)
-            # No cache: weights that were cast while captions were drawn would carry no gradient.
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
-                loss = self.objective.loss(self.network, batches.features(inputs), rows)
-            self.optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_CLIP)
-            self.optimizer.step()
-            self.average.update_parameters(self.network)
-            yield loss.item()
+        ordered = plan(
+            self.batches.pictures, self.phase.batch_size, self.phase.passes, self.processes, _generator(seed)
+        )
+        inputs = self.batches.inputs(
+            [part for batch in ordered[first:] for part in batch.parts], _generator([*seed, 1])
+        )
+        for number, batch in enumerate(ordered[first:], start=first):
+            progress = (len(scores) + (number + 0.5) / len(ordered)) / self.phase.epochs
+            torch.manual_seed(_mix([*seed, 2, number, self.processes.rank]))
+            yield self._step(batch, inputs, progress, scores)
+
+    def _step(self, batch: Batch, inputs: Iterator[Tensor], progress: float, scores: Sequence[float]) -> Step:
+        factor = learning_rate_factor(self.phase, progress, scores)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        self.objective.prepare(self.network, progress)
+        self.optimizer.zero_grad()
+        # Gradients of several processes are averaged, not summed.
+        share = self.processes.count / self.objective.total(batch.rows)
+        total = 0.0
+        for i, rows in enumerate(batch.parts, start=1):
+            with nullcontext() if i == len(batch.parts) else self._unshared():
+                loss = self.loss(next(inputs), rows) * share
+                loss.backward()
+            total += loss.item()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_CLIP)
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        return Step(total, norm.item(), self.phase.learning_rate * factor)
+
+    def _unshared(self) -> AbstractContextManager[None]:
+        """Gradients stay in this process until the last part of a batch."""
+        return self.loss.no_sync() if isinstance(self.loss, DistributedDataParallel) else nullcontext()
 
     @property
     def averaged(self) -> CaptionNetwork:
@@ -53,7 +103,7 @@ class Learner:
         return cast(CaptionNetwork, self.average.module)
 
     def save_to(self, state: State) -> None:
-        """Put all that the next epoch depends on into ``state``."""
+        """Put all that the next step depends on into ``state``."""
         state.network = self.network.state_dict()
         state.average = self.average.state_dict()
         state.optimizer = self.optimizer.state_dict()
@@ -64,17 +114,32 @@ class Learner:
         self.average.load_state_dict(state.average)
         self.optimizer.load_state_dict(state.optimizer)
 
-    def _set_learning_rates(self, progress: float) -> None:
-        factor = warmup_cosine(progress, self.phase.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
+
+class _Loss(nn.Module):
+    """Inputs of a part of a batch → its loss: what runs alike in every process."""
+
+    def __init__(
+        self, network: CaptionNetwork, objective: Objective, batches: Batches, bfloat16: bool
+    ) -> None:
+        super().__init__()
+        self.network, self.objective, self.batches, self.use_bfloat16 = network, objective, batches, bfloat16
+
+    def forward(self, inputs: Tensor, rows: list[int]) -> Tensor:
+        device, depth = self.network.mean.device, self.batches.depth
+        inputs = inputs.to(device)
+        with autocast(device, self.use_bfloat16):
+            if not depth:
+                inputs = self.network.normalise(inputs)
+            return self.objective.loss(self.network, run_stages(self.network, inputs, depth), rows)
 
 
-def warmup_cosine(progress: float, warmup: float) -> float:
-    """Part of the peak learning rate at ``progress`` (0..1) of a phase: a line up, half a cosine down."""
-    if progress < warmup:
-        return progress / warmup
-    return 0.5 * (1 + cos(pi * (progress - warmup) / (1 - warmup)))
+def _mix(numbers: Sequence[int]) -> int:
+    """One seed of several numbers."""
+    return int.from_bytes(hashlib.sha256(repr(list(numbers)).encode()).digest()[:7], "big")
+
+
+def _generator(seed: Sequence[int]) -> torch.Generator:
+    return torch.Generator().manual_seed(_mix(seed))
 
 
 def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:

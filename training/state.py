@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,24 @@ from torch import Tensor
 
 from training.config import Card, TrainConfig
 from training.errors import TrainingError
-from training.files import write_atomically
+from training.files import replace_atomically
 
 Weights = dict[str, Tensor]
 
 
 class State(msgspec.Struct):
-    """``phase`` and ``epoch`` count what is complete: epochs of the phase that is running.
+    """``phase``, ``epoch`` and ``step`` count what is complete: epochs of the phase that is running, steps of
+    the epoch that is running; ``steps`` counts those of the whole run.
 
-    ``network``, ``average`` and ``optimizer`` are that phase's and empty before its first epoch is done;
-    ``best`` are the weights with the highest validation score of the phase.
+    ``losses`` are those of the running epoch's steps. ``network``, ``average`` and ``optimizer`` are the
+    running phase's, empty before its first save; ``best`` are the weights with its highest validation score.
     """
 
     phase: int = 0
     epoch: int = 0
+    step: int = 0
+    steps: int = 0
+    losses: list[float] = []
     best_score: float = -1.0
     best: Weights = {}
     network: Weights = {}
@@ -37,9 +40,8 @@ class State(msgspec.Struct):
 
 def save_state(path: Path, state: State, config: TrainConfig) -> None:
     """Write ``state`` and the configuration it belongs to."""
-    buffer = io.BytesIO()
-    torch.save({"config": _fingerprint(config, state), "state": msgspec.structs.asdict(state)}, buffer)
-    write_atomically(path, buffer.getvalue())
+    with replace_atomically(path) as partial:
+        torch.save({"config": _fingerprint(config, state), "state": msgspec.structs.asdict(state)}, partial)
 
 
 def load_state(path: Path, config: TrainConfig) -> State:
@@ -62,9 +64,11 @@ def load_state(path: Path, config: TrainConfig) -> State:
 
 
 def _fingerprint(config: TrainConfig, state: State) -> str:
-    """What the state depends on. Not in it: where the data set lies, what the model card says, and phases
-    that have not begun, so that a run can be taken further than was first planned."""
-    begun = config.phases[: state.phase + (state.epoch > 0)]
+    """What the state depends on. Not in it: where the data set lies, how often the state is saved, what the
+    model card says, and phases that have not begun, so that a run can be taken further than was planned."""
+    begun = config.phases[: state.phase + bool(state.network)]
     data = msgspec.structs.replace(config.data, root="")
-    bare = msgspec.structs.replace(config, phases=begun, data=data, card=Card("", "", "", ""))
+    bare = msgspec.structs.replace(
+        config, phases=begun, data=data, card=Card("", "", "", ""), save_seconds=0.0
+    )
     return msgspec.json.encode(bare, order="sorted").decode()

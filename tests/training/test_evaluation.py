@@ -21,11 +21,12 @@ from tests.training.toy import make_data_set, tiny_config
 from training.card import make_card, write_card
 from training.dataset import load_split
 from training.errors import TrainingError
-from training.evaluation import evaluate, greedy_captions
-from training.features import compute
+from training.evaluation import evaluate
+from training.features import Recipe, compute
 from training.metrics import all_metrics, cider
 from training.prepare import prepare
 from training.published import shortage
+from training.validation import greedy_captions
 
 REFERENCES = [
     ["A dog runs .", "The dog is running ."],
@@ -87,8 +88,9 @@ def test_words_that_end_no_caption_are_learnt_from_the_training_captions(
 def test_captions_from_features_are_the_same(data: Path, checkpoint: Path) -> None:
     loaded = checkpoints.load(checkpoint)
     examples = load_split(data, "dev")
-    features = compute(loaded.network, examples, loaded.config.preprocessing)
-    captions = greedy_captions(loaded.network, loaded.vocabulary, loaded.config.decoding, features[0])
+    depth = len(loaded.network.encoder.stages())
+    features = compute(loaded.network, examples, loaded.config.preprocessing, Recipe(depth))
+    captions = greedy_captions(loaded.network, loaded.vocabulary, loaded.config.decoding, features[0], depth)
     assert captions == [c.caption for c in evaluate(checkpoint, data, "dev").captions]
 
 

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 from cli.main import cli
@@ -13,8 +20,13 @@ from model import checkpoint as checkpoints
 from model.captioner import Captioner
 from model.config import load_card
 from tests.training.toy import make_data_set, only_phases, tiny_config
+from training.config import Phase
 from training.errors import TrainingError
-from training.train import Run, train
+from training.run import Run
+from training.tracking import Silence
+from training.train import train
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +41,14 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = CliRunner().invoke(cli, ["train", "tiny", "--output", str(output), "--data", str(data)])
     assert result.exit_code == 0, result.output
     return output
+
+
+class Told(Silence):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -65,40 +85,86 @@ def test_the_card_says_what_was_measured(trained: Path, data: Path) -> None:
 
 def test_a_second_start_of_a_complete_run_changes_nothing(trained: Path, data: Path) -> None:
     before = weights(trained)
-    train(tiny_config(data), trained, report=lambda line: None)
+    train(tiny_config(data), trained, tracker=Silence())
     after = weights(trained)
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
     assert len(log(trained)) == 4
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3])
+@pytest.mark.parametrize("after", [1, 3, 5, 7])  # of eight steps; the phases end after 4, 6 and 8
 def test_a_run_that_was_killed_ends_as_an_unbroken_one(
-    epochs: int, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    after: int, trained: Path, data: Path, tmp_path: Path
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    def save_and_die(run: Run) -> None:
-        save(run)
-        if len(run.state.history) == epochs and run.state.epoch:
-            raise Killed
-
-    save = Run._save_state
-    monkeypatch.setattr(Run, "_save_state", save_and_die)
-    with pytest.raises(Killed):
-        train(tiny_config(data), tmp_path / "out", report=lambda line: None)
-    monkeypatch.undo()
-    assert len(log(tmp_path / "out")) == epochs
-    train(tiny_config(data), tmp_path / "out", report=lambda line: None)
+    """SIGKILL between two steps, inside epochs and at their end."""
+    script = tmp_path / "run.py"
+    script.write_text(KILLED)
+    arguments = [sys.executable, str(script), str(data), str(tmp_path / "out"), str(after)]
+    path = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(arguments, env=path, capture_output=True, text=True, timeout=170)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert len(log(tmp_path / "out")) < 4
+    train(tiny_config(data), tmp_path / "out", tracker=Silence())
     assert log(tmp_path / "out") == log(trained)
     resumed = weights(tmp_path / "out")
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in weights(trained).items())
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import msgspec
+from tests.training.toy import tiny_config
+from training.tracking import Silence
+from training.train import train
+
+class Deadly(Silence):
+    def step(self, number, step):
+        if number > int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    config = msgspec.structs.replace(tiny_config(Path(sys.argv[1])), save_seconds=0.0)
+    train(config, Path(sys.argv[2]), tracker=Deadly())
+"""
+
+
+def test_a_full_disk_costs_nothing_that_was_saved(trained: Path, data: Path, tmp_path: Path) -> None:
+    """No file may grow past a few KB from the second epoch on, as when the disk is full."""
+    output = tmp_path / "out"
+    before: dict[str, bytes] = {}
+
+    class Full(Silence):
+        def begin_epoch(self, phase: Phase, epoch: int, done: int, steps: int) -> None:
+            if epoch == 2:
+                before.update({p.name: p.read_bytes() for p in files(output)})
+                resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(TrainingError, match=r"File too large.*What was saved before is whole"):
+            train(tiny_config(data), output, tracker=Full())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert {p.name: p.read_bytes() for p in files(output)} == before
+    assert Captioner.load(output)
+    train(tiny_config(data), output, tracker=Silence())
+    assert log(output) == log(trained)
+
+
+def files(folder: Path) -> list[Path]:
+    """Of a run, as far as they must outlive a failure: not TensorBoard's and not what is computed again."""
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(("events", "features"))
+    ]
+
+
 def test_a_run_can_be_taken_further(trained: Path, data: Path, tmp_path: Path) -> None:
     config = tiny_config(data)
-    train(only_phases(config, "decoder"), tmp_path / "out", report=lambda line: None)
-    train(config, tmp_path / "out", report=lambda line: None)
+    train(only_phases(config, "decoder"), tmp_path / "out", tracker=Silence())
+    train(config, tmp_path / "out", tracker=Silence())
     assert log(tmp_path / "out") == log(trained)
 
 
@@ -120,9 +186,10 @@ def test_unreadable_pictures_are_listed_and_left_out(tmp_path: Path) -> None:
     (data / "images" / "train3.jpg").write_bytes(b"\xff\xd8\xff but no picture")
     (data / "images" / "train5.jpg").unlink()
     (data / "images" / "dev2.jpg").unlink()
-    lines: list[str] = []
+    told = Told()
     config = only_phases(tiny_config(data), "decoder")
-    train(config, tmp_path / "out", report=lines.append)
+    train(config, tmp_path / "out", tracker=told)
+    lines = told.lines
     assert [line.split(":")[0] for line in lines if line.startswith("skipped")] == [
         "skipped train3.jpg",
         "skipped train5.jpg",
@@ -138,7 +205,8 @@ def test_unreadable_pictures_are_listed_and_left_out(tmp_path: Path) -> None:
 def test_released_stages_learn_and_the_others_rest(stages: int, data: Path, tmp_path: Path) -> None:
     config = tiny_config(data)
     phase = msgspec.structs.replace(config.phases[1], encoder_stages=stages)
-    run = Run(msgspec.structs.replace(config, phases=[phase]), tmp_path / "out", "cpu", lambda line: None)
+    config = msgspec.structs.replace(config, phases=[phase])
+    run = Run(config, tmp_path / "out", "cpu", Silence(), workers=0)
     before = [p.clone() for p in run.network.encoder.parameters()]
     run.phase(0)
     changed = {
@@ -154,7 +222,57 @@ def test_training_learns(data: Path, tmp_path: Path) -> None:
     """The toy set can be learnt by heart; a decoder that does not see the picture cannot do it."""
     config = only_phases(tiny_config(data), "decoder")
     phase = msgspec.structs.replace(config.phases[0], epochs=30, batch_size=8)
-    lines: list[str] = []
     learnt = msgspec.structs.replace(config, phases=[phase])
-    train(learnt, tmp_path / "out", report=lines.append)
+    train(learnt, tmp_path / "out", tracker=Silence())
     assert max(line["cider"] for line in log(tmp_path / "out")) > 1.0
+
+
+def test_spatial_attention_learns_too(data: Path, tmp_path: Path) -> None:
+    config = tiny_config(data)
+    config = msgspec.structs.replace(
+        config, architecture=msgspec.structs.replace(config.architecture, attention_size=16)
+    )
+    train(config, tmp_path / "out", tracker=Silence())
+    assert checkpoints.load(tmp_path / "out").network.attention is not None
+    assert [line["phase"] for line in log(tmp_path / "out")] == ["decoder", "decoder", "encoder", "reward"]
+
+
+def test_the_first_line_says_what_lies_ahead(data: Path, tmp_path: Path) -> None:
+    told = Told()
+    config = only_phases(tiny_config(data), "decoder")
+    train(config, tmp_path / "out", tracker=told)
+    ahead = r"16 pictures, \d+ words, 4 steps to go, about 0:[\d:]+ of them"
+    assert re.fullmatch(rf"tiny on cpu: 2\.9 million parameters, {ahead}", told.lines[0])
+
+
+def test_curves_for_tensorboard(trained: Path) -> None:
+    curves = EventAccumulator(str(trained / "run")).Reload()
+    losses = curves.Scalars("step/loss")
+    assert [event.step for event in losses] == list(range(1, 9))
+    assert len(curves.Scalars("epoch/cider")) == 4
+
+
+def test_more_stages_than_the_encoder_has(data: Path, tmp_path: Path) -> None:
+    config = tiny_config(data)
+    phase = msgspec.structs.replace(config.phases[1], encoder_stages=12)
+    with pytest.raises(TrainingError, match=r"encoder_stages is 12, but mobilenet_edgetpu has 9 stages"):
+        train(msgspec.structs.replace(config, phases=[phase]), tmp_path / "out", tracker=Silence())
+
+
+def test_a_batch_may_go_through_the_network_in_parts(data: Path, tmp_path: Path) -> None:
+    """BatchNorm apart, which sees less at a time, two passes give the gradients of one."""
+    config = tiny_config(data)
+    phase = msgspec.structs.replace(config.phases[0], batch_size=16)
+    gradients = []
+    for passes in (1, 2):
+        whole = msgspec.structs.replace(phase, passes=passes)
+        run = Run(
+            msgspec.structs.replace(config, phases=[whole]), tmp_path / "out", "cpu", Silence(), workers=0
+        )
+        learner = run.learner(whole)
+        learner.objective.prepare = lambda network, progress: network.eval()  # type: ignore[method-assign]
+        (step,) = learner.epoch((1,), ())
+        gradients.append([p.grad for p in run.network.parameters() if p.grad is not None])
+    assert step.loss > 0
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from model.vocabulary import tokenize
 from training.errors import TrainingError
 
 SYNONYMS = {"val": "dev", "valid": "dev", "validation": "dev"}
@@ -167,6 +166,6 @@ def _trouble(caption: Any) -> str | None:
         return f"the caption is not UTF-8 text: {caption[:60]!r}"
     if "\n" in caption:
         return f"the caption runs over several lines (an open quotation mark?): {caption[:60]!r}"
-    if not tokenize(caption):
+    if not any(map(str.isalnum, caption)):  # as model.vocabulary.tokenize, a hundred times faster
         return f"the caption has no words: {caption[:60]!r}"
     return None
