@@ -1,0 +1,130 @@
+"""What the documents show is run: each block of ``sh``, ``python``, ``javascript`` and ``go``, as it stands.
+
+The blocks of a document run in one folder, in their order. ``http://127.0.0.1:8000`` is a service with a fake
+model; ``captioner serve``, which would not end, has its flags checked in place of being started.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from typer.main import get_command
+
+from cli.main import cli
+from service.app import create_app
+from service.settings import Settings, load_settings
+from tests.pictures import picture
+from tests.service.fakes import FakeRunner, on_a_port
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/EXAMPLES.md",
+    "docs/OPERATIONS.md",
+    "clients/python/README.md",
+)
+ADDRESS = "http://127.0.0.1:8000"
+RUN = {
+    "sh": ["bash", "-euo", "pipefail"],
+    "python": [sys.executable],
+    "javascript": ["node"],
+    "go": ["go", "run"],
+}
+SUFFIX = {"sh": "sh", "python": "py", "javascript": "cjs", "go": "go"}
+
+
+class Block(NamedTuple):
+    document: str
+    line: int
+    language: str
+    code: str
+
+
+def blocks(document: str) -> list[Block]:
+    text = (ROOT / document).read_text("utf-8")
+    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+    return [Block(document, text.count("\n", 0, m.start()) + 2, m[1], m[2]) for m in found]
+
+
+ALL = [block for document in DOCUMENTS for block in blocks(document)]
+RUNNABLE = [block for block in ALL if block.language in RUN]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with on_a_port(create_app(Settings(), FakeRunner())) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder for each document, with the pictures that the examples name."""
+    made: dict[str, Path] = {}
+    for document in DOCUMENTS:
+        made[document] = folder = tmp_path_factory.mktemp("examples")
+        (folder / "photos").mkdir()
+        for number, name in enumerate(("photo.jpg", "one.jpg", "photos/a.jpg", "photos/b.jpg")):
+            (folder / name).write_bytes(picture(number))
+        (folder / "two.png").write_bytes(picture(5, kind="PNG"))
+        shutil.copytree(
+            ROOT / "clients", folder / "clients", ignore=shutil.ignore_patterns("build", "*.egg-info")
+        )
+    return made
+
+
+@pytest.mark.timeout(900)  # Go compiles its own library the first time
+@pytest.mark.parametrize("block", RUNNABLE, ids=[f"{b.document}:{b.line}" for b in RUNNABLE])
+def test_a_block_runs(block: Block, url: str, folders: dict[str, Path]) -> None:
+    code = "".join(line for line in block.code.splitlines(keepends=True) if not _is_serve(line))
+    if not code.strip():
+        return
+    command = RUN[block.language]
+    if not shutil.which(command[0]):
+        pytest.skip(f"{command[0]} is not here, so this example is NOT tested")
+    folder = folders[block.document]
+    script = folder / f"example{block.line}.{SUFFIX[block.language]}"
+    script.write_text(code.replace(ADDRESS, url))
+    done = subprocess.run(
+        [*command, script.name], cwd=folder, env=_environment(folder), capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{block.document}:{block.line}\n{done.stdout}\n{done.stderr}"
+    assert done.stdout.strip() or ">" in code or "--output" in code or "pip" in code
+
+
+SERVES = [(b.document, line) for b in ALL for line in b.code.splitlines() if "captioner serve" in line]
+
+
+@pytest.mark.parametrize(("document", "line"), SERVES)
+def test_the_flags_of_a_service_are_right(document: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, _, after = line.partition("captioner serve")
+    for name, value in re.findall(r"(CAPTIONER_\w+)=(\S+)", before):
+        monkeypatch.setenv(name, value)
+    words = [word for word in shlex.split(after, comments=True) if word != "&"]
+    serve = get_command(cli).commands["serve"]  # type: ignore[attr-defined]
+    load_settings(serve.make_context("serve", words).params)
+
+
+def _is_serve(line: str) -> bool:
+    return "captioner serve" in line
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        # what an example installs goes into its own folder
+        "PIP_TARGET": str(folder / "installed"),
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
