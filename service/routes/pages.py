@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import fastapi_offline
 from fastapi import APIRouter, FastAPI
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 STATIC = Path(__file__).parent.parent / "static"
@@ -31,6 +32,15 @@ async def docs() -> FileResponse:
     return FileResponse(STATIC / "docs.html", headers={"Content-Security-Policy": policy})
 
 
+class Assets(StaticFiles):
+    """Files that a browser may keep, as long as it asks each time whether they have changed."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
 def mount_assets(app: FastAPI) -> None:
-    app.mount("/static/swagger", StaticFiles(directory=SWAGGER), "swagger")
-    app.mount("/static", StaticFiles(directory=STATIC), "static")
+    app.mount("/static/swagger", Assets(directory=SWAGGER), "swagger")
+    app.mount("/static", Assets(directory=STATIC), "static")

@@ -34,7 +34,7 @@ async function run(chosen) {
   const mine = chosen.map(async (card) => {
     await captionCard(card).catch(() => askForKey(generateAll));
     update();
-    if (card.state !== "chosen") say(spoken(card));
+    if (cards.includes(card) && card.state !== "chosen") say(spoken(card));
   });
   update();
   await Promise.all(mine);
@@ -74,7 +74,8 @@ function startOver() {
     abandon(card);
     card.remove();
   }
-  cards = sentInRun = [];
+  cards = [];
+  sentInRun = [];
   update();
   say("All pictures removed.");
   choose.focus();

@@ -1,6 +1,6 @@
 // Waits its turn, and comes back when the service says it was too busy.
 
-const MOST_TRIES = 10;
+const MOST_TRIES = 30;
 const NOT_AGAIN = new Set(["worker-lost", "inference-failed", "internal"]); // the picture may be to blame
 const MOST_AT_ONCE = 4; // enough to fill the service's batches, few enough to leave room for others
 

@@ -45,8 +45,12 @@ async function send(card, query, note, tell) {
   const controller = new AbortController();
   controllers.set(card, controller);
   const { signal } = controller;
+  let said = false;
   const busy = (problem, seconds) => {
-    tell(`${plainly(problem, card.file)} Trying again by itself in ${seconds} s…`);
+    const words = `${plainly(problem, card.file)} Trying again by itself`;
+    tell(`${words} in ${seconds} s…`);
+    if (!said) card.handlers.say(`${words}.`); // a countdown read aloud would never end
+    said = true;
   };
   const attempt = () =>
     inTurn(async () => {

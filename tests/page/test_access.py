@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FileChooser, Page, expect
 
 from tests.page.browser import PHONE, add, file, generate, page_at, sample
 from tests.page.conftest import CAPTION
@@ -42,12 +42,14 @@ def test_no_violations_in_any_state(browser: Browser, url: str, context: dict[st
         assert_fits(page)
 
 
-def test_dark_is_dark(browser: Browser, url: str) -> None:
-    grounds = []
-    for scheme in ("light", "dark"):
-        with page_at(browser, url, color_scheme=scheme) as page:
-            grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert grounds[0] > grounds[1]
+def test_dark_is_dark(page: Page) -> None:
+    def brightness() -> int:
+        return page.evaluate("parseInt(getComputedStyle(document.body).backgroundColor.slice(4))")
+
+    page.emulate_media(color_scheme="light")
+    assert brightness() > 200
+    page.emulate_media(color_scheme="dark")
+    assert brightness() < 50
 
 
 def test_a_phone_offers_its_camera(browser: Browser, url: str) -> None:
@@ -55,8 +57,6 @@ def test_a_phone_offers_its_camera(browser: Browser, url: str) -> None:
         camera = page.get_by_label("Take a photo")
         expect(camera).to_be_visible()
         expect(camera).to_have_attribute("capture", "environment")
-    with page_at(browser, url) as page:
-        expect(page.get_by_label("Take a photo")).to_be_hidden()
 
 
 def test_keyboard_alone(page: Page) -> None:
@@ -71,9 +71,12 @@ def test_keyboard_alone(page: Page) -> None:
                 return
         raise AssertionError(f"the keyboard does not reach {name}")
 
+    opened: list[FileChooser] = []
+    page.on("filechooser", lambda chooser: opened.append(chooser))
     tab_to("Choose pictures")
-    with page.expect_file_chooser():
-        page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    while not opened:
+        page.wait_for_timeout(20)
     tab_to("a climber in the snow")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Generate caption")).to_be_focused()

@@ -48,6 +48,12 @@ def test_a_phone_sends_a_smaller_copy_that_stands_upright(
     assert below[2] > 2 * below[0], "blue below"
 
 
+def test_a_slow_connection_sends_a_smaller_copy(page: Page) -> None:
+    page.evaluate("Object.defineProperty(navigator, 'connection', { value: { effectiveType: '3g' } })")
+    send(page, "photo.jpg", PHOTO, "image/jpeg")
+    expect(page.locator(".timing")).to_contain_text("reduced here from")
+
+
 def test_a_fast_connection_sends_the_original(page: Page) -> None:
     send(page, "photo.jpg", PHOTO, "image/jpeg")
     expect(page.locator(".note")).to_contain_text("too large for the service")

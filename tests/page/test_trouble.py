@@ -55,6 +55,7 @@ def test_busy_is_tried_again_by_itself(browser: Browser) -> None:
         add(page, sample("dog.jpg"))
         generate(page)
         expect(page.locator(".note")).to_contain_text("The service is busy. Trying again by itself in 1 s")
+        expect(page.get_by_role("status")).to_have_text("The service is busy. Trying again by itself.")
         board.add_admitted(0, -1)
         expect(page.locator(".caption")).to_have_text(CAPTION)
 

@@ -93,6 +93,8 @@ def test_pictures_can_be_removed(page: Page) -> None:
     page.get_by_role("button", name="Start over").click()
     expect(page.locator(".card")).to_have_count(0)
     expect(page.get_by_label("Choose pictures")).to_be_focused()
+    add(page, sample("dog.jpg"))
+    expect(page.locator("#progress")).to_be_hidden()
 
 
 def test_a_file_name_is_only_text(page: Page) -> None:

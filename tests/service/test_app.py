@@ -159,3 +159,11 @@ def test_pages_load_nothing_from_another_host(url: str) -> None:
                 assert httpx.get(f"{url}/{asset}").status_code == 200
         assert "<script>" not in html
         assert "script-src 'self';" in httpx.get(url + path).headers["content-security-policy"]
+
+
+def test_assets_are_kept_by_browsers_until_they_change(url: str) -> None:
+    first = httpx.get(f"{url}/static/page.js")
+    assert first.headers["cache-control"] == "no-cache"
+    again = httpx.get(f"{url}/static/page.js", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+    assert httpx.get(f"{url}/health").headers["cache-control"] == "no-store"
