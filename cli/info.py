@@ -13,7 +13,12 @@ from model.config import BUNDLED, WEIGHTS, load_config
 def info(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.", show_default="bundled")] = BUNDLED,
 ) -> None:
-    """Say what a checkpoint is: encoder, sizes, vocabulary, training data, scores, hash."""
+    """Say what a checkpoint is: encoder, sizes, vocabulary, training data, scores, hash.
+
+    captioner info
+
+    captioner info --checkpoint runs/mine
+    """
     config = load_config(checkpoint)
     a, p, d = config.architecture, config.preprocessing, config.decoding
     facts: dict[str, Any] = {

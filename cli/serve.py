@@ -14,6 +14,14 @@ def serve(**flags: Any) -> None:
     """Serve captions over HTTP until Ctrl-C or SIGTERM.
 
     Every flag is also an environment variable: `--max-queue 64` is `CAPTIONER_MAX_QUEUE=64`.
+
+        captioner serve
+
+        captioner serve --host 0.0.0.0 --port 9000 --log-format json
+
+        captioner serve --checkpoint runs/mine --device cuda:0,cuda:1 --http-workers 4
+
+        CAPTIONER_API_KEYS=first-key,second-key captioner serve
     """
     from service.logs import set_up_logging
     from service.supervisor import serve as run_service

@@ -6,6 +6,7 @@ model; ``captioner serve``, which would not end, has its flags checked in place 
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shlex
@@ -20,6 +21,7 @@ import pytest
 from typer.main import get_command
 
 from cli.main import cli
+from cli.serve import serve
 from service.app import create_app
 from service.settings import Settings, load_settings
 from tests.pictures import picture
@@ -85,7 +87,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.timeout(900)  # Go compiles its own library the first time
 @pytest.mark.parametrize("block", RUNNABLE, ids=[f"{b.document}:{b.line}" for b in RUNNABLE])
 def test_a_block_runs(block: Block, url: str, folders: dict[str, Path]) -> None:
-    code = "".join(line for line in block.code.splitlines(keepends=True) if not _is_serve(line))
+    code = "".join(line for line in block.code.splitlines(keepends=True) if "captioner serve" not in line)
     if not code.strip():
         return
     command = RUN[block.language]
@@ -101,7 +103,8 @@ def test_a_block_runs(block: Block, url: str, folders: dict[str, Path]) -> None:
     assert done.stdout.strip() or ">" in code or "--output" in code or "pip" in code
 
 
-SERVES = [(b.document, line) for b in ALL for line in b.code.splitlines() if "captioner serve" in line]
+HELP = [Block("cli/serve.py", 1, "sh", inspect.getdoc(serve) or "")]
+SERVES = [(b.document, line) for b in ALL + HELP for line in b.code.splitlines() if "captioner serve" in line]
 
 
 @pytest.mark.parametrize(("document", "line"), SERVES)
@@ -110,12 +113,8 @@ def test_the_flags_of_a_service_are_right(document: str, line: str, monkeypatch:
     for name, value in re.findall(r"(CAPTIONER_\w+)=(\S+)", before):
         monkeypatch.setenv(name, value)
     words = [word for word in shlex.split(after, comments=True) if word != "&"]
-    serve = get_command(cli).commands["serve"]  # type: ignore[attr-defined]
-    load_settings(serve.make_context("serve", words).params)
-
-
-def _is_serve(line: str) -> bool:
-    return "captioner serve" in line
+    command = get_command(cli).commands["serve"]  # type: ignore[attr-defined]
+    load_settings(command.make_context("serve", words).params)
 
 
 def _environment(folder: Path) -> dict[str, str]:

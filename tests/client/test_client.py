@@ -34,6 +34,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.pictures import picture
 from tests.service.fakes import FakeRunner, on_a_port
+from tests.test_layout import ROOMS, imported
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,14 @@ def test_every_error_is_of_one_tree_and_public() -> None:
         assert kind.__name__ in captioner_client.__all__
         assert f"{kind.__name__} " in (captioner_client.errors.__doc__ or "")
         assert str(status) in (captioner_client.errors.__doc__ or "")
+
+
+def test_it_stands_alone() -> None:
+    """It is installed where nothing else of this project is."""
+    files = list(Path(captioner_client.__file__).parent.glob("*.py"))
+    assert files
+    for file in files:
+        assert not imported(file) & ROOMS
 
 
 def test_many_keep_their_order_and_fail_alone(url: str, tmp_path: Path) -> None:
