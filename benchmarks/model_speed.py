@@ -1,6 +1,8 @@
 """The model alone, without HTTP: captions/s by batch size, with decoding apart.
 
-python benchmarks/model_speed.py FOLDER
+python benchmarks/model_speed.py FOLDER [--checkpoint DIR ...]
+
+Several checkpoints take turns at every batch, so that their ratio holds on a machine with other work to do.
 """
 
 from __future__ import annotations
@@ -10,32 +12,48 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.captioner import Captioner
 from model.config import BUNDLED
 from model.preprocessing import load_pixels
 
+PICTURES = 64
+BATCHES = (1, 2, 4, 8, 16)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    captioner = Captioner.load(BUNDLED)
-    files = sorted(path for path in folder.iterdir() if path.is_file())[:64]
+    parser.add_argument("--checkpoint", type=Path, action="append", help="default: the bundled one")
+    arguments = parser.parse_args()
+    captioners = [Captioner.load(folder) for folder in arguments.checkpoint or [BUNDLED]]
+    files = sorted(path for path in arguments.folder.iterdir() if path.is_file())[:PICTURES]
     contents = [path.read_bytes() for path in files]
     started = time.perf_counter()
-    pixels = np.stack([load_pixels(data, captioner.config.preprocessing) for data in contents])
-    decode_ms = 1000 * (time.perf_counter() - started) / len(files)
+    pixels = [[load_pixels(data, c.config.preprocessing) for data in contents] for c in captioners]
+    decode_ms = 1000 * (time.perf_counter() - started) / len(files) / len(captioners)
     print(f"decoding and resizing: {decode_ms:.1f} ms a picture on one core\n")
-    print("| batch | captions/s | ms a batch |\n|---|---|---|")
-    for batch in (1, 2, 4, 8, 16):
+    names = [f"{c.config.name} {c.config.revision}: captions/s | ms a batch" for c in captioners]
+    print(f"| batch | {' | '.join(names)} |\n|---|{'---|---|' * len(captioners)}")
+    for batch in BATCHES:
+        seconds = measure(captioners, [np.stack(p) for p in pixels], batch)
+        cells = [f"{len(files) / s:.1f} | {1000 * s * batch / len(files):.0f}" for s in seconds]
+        print(f"| {batch} | {' | '.join(cells)} |", flush=True)
+
+
+def measure(captioners: list[Captioner], pixels: list[NDArray[np.uint8]], batch: int) -> list[float]:
+    """Seconds that each captioner takes for all of its pictures."""
+    seconds = [0.0] * len(captioners)
+    for captioner in captioners:
         captioner.warm_up([batch])
-        started = time.perf_counter()
-        for first in range(0, len(pixels), batch):
-            part = pixels[first : first + batch]
+    for first in range(0, len(pixels[0]), batch):
+        for i, captioner in enumerate(captioners):
+            part = pixels[i][first : first + batch]
+            started = time.perf_counter()
             captioner.caption(part, [1] * len(part))
-        elapsed = time.perf_counter() - started
-        print(f"| {batch} | {len(pixels) / elapsed:.1f} | {1000 * elapsed * batch / len(pixels):.0f} |")
+            seconds[i] += time.perf_counter() - started
+    return seconds
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
 
 import msgspec
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
-from torch.nn import functional
 
 
 class Processes(msgspec.Struct, frozen=True):
@@ -45,13 +45,18 @@ class Processes(msgspec.Struct, frozen=True):
         dist.all_gather_object(values, value)
         return sum(values) / self.count
 
-    def wait(self) -> None:
-        """Until every process has come here."""
-        if self.count > 1:
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """The main process does alone what stands inside; then the others, who find what it left."""
+        if not self.main:
+            dist.barrier()
+        yield
+        if self.main and self.count > 1:
             dist.barrier()
 
 
 ALONE = Processes()
+LONGEST_WAIT = timedelta(hours=12)  # of the others while one computes features or validates
 
 
 @contextmanager
@@ -66,7 +71,8 @@ def processes(device: str) -> Iterator[tuple[Processes, str]]:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    dist.init_process_group(backend, timeout=LONGEST_WAIT)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size()), device
     finally:
@@ -94,7 +100,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
         assert self.running_var is not None
         assert self.momentum is not None
         ones = vectors.new_ones(len(vectors), 1)
-        sums = all_reduce(torch.cat([vectors.sum(0), (vectors**2).sum(0), ones.sum(0)]))  # [2 C + 1]
+        sums = _Sum.apply(torch.cat([vectors.sum(0), (vectors**2).sum(0), ones.sum(0)]))  # [2 C + 1]
         count = sums[-1]
         mean = sums[: self.num_features] / count  # [C]
         variance = sums[self.num_features : -1] / count - mean**2  # [C]
@@ -102,4 +108,20 @@ class SharedBatchNorm(nn.BatchNorm1d):
             self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
             unbiased = variance * count / (count - 1)
             self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
-        return functional.batch_norm(vectors, mean, variance, self.weight, self.bias, False, 0.0, self.eps)
+        return (vectors - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over all processes through which gradients flow back to each of them."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        total = part.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total

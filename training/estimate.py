@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from training.run import Run
 
 WORDS = 10  # of a caption; an untrained network would draw longer ones
-TRIALS = 2  # steps; the first prepares kernels and is not timed
+TRIALS = 2  # steps of which the last is timed: the first prepares kernels
 
 
 def first_line(run: Run) -> str:
@@ -72,12 +72,11 @@ def _seconds_a_step(run: Run, number: int) -> float:
     if not run.state.best:
         with torch.no_grad():
             network.output.bias[END_ID] += log(len(run.vocabulary) / WORDS)
-    pictures = min(len(run.examples), share) * TRIALS
+    pictures = min(len(run.examples), share)
     batches = _Noise(network, run.config.preprocessing.image_size, run.depth(phase), pictures)
     learner = Learner(network, phase, run.objective(run.config.phases[number]), batches, run.config.bfloat16)
-    taken = 0.0
-    started = time.monotonic()
-    for _ in learner.epoch((0,), ()):
-        now = time.monotonic()
-        taken, started = now - started, now
-    return taken
+    for trial in range(TRIALS):
+        started = time.monotonic()
+        for _ in learner.epoch((trial,), ()):
+            pass
+    return time.monotonic() - started

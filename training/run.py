@@ -173,7 +173,9 @@ class Run:
         depth = self.depth(phase)
         if phase.views and depth:
             recipe = Recipe(depth, phase.views, half=True, bfloat16=self.config.bfloat16)
-            return CachedBatches(self._cached("train", self.examples, recipe), recipe.depth)
+            with self.processes.main_first():
+                features = self._cached("train", self.examples, recipe)
+            return CachedBatches(features, recipe.depth)
         return EncodedBatches(self.examples, self.config.preprocessing, phase.crop, self.workers)
 
     def objective(self, phase: Phase) -> Objective:
@@ -219,12 +221,7 @@ class Run:
 
     def _cached(self, name: str, examples: Sequence[Example], recipe: Recipe) -> Tensor:
         path = self.output / RUN / f"features-{name}-{recipe.depth}.safetensors"
-        if self.processes.main:
-            found = cached(path, self.network, examples, self.config.preprocessing, recipe)
-        self.processes.wait()
-        if not self.processes.main:
-            found = cached(path, self.network, examples, self.config.preprocessing, recipe)
-        return found
+        return cached(path, self.network, examples, self.config.preprocessing, recipe)
 
     def _save_checkpoint(self, reports: list[Report] | None = None) -> None:
         """The phase's best weights so far, as a checkpoint."""

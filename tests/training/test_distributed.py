@@ -45,7 +45,7 @@ def run(program: list[str], config: Path, data: Path, output: Path) -> list[dict
         env={**os.environ, "PATH": ""},  # without Java, whose METEOR takes seconds to start
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=500,
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("tiny on ") == 1, "one process speaks for all"
@@ -53,6 +53,7 @@ def run(program: list[str], config: Path, data: Path, output: Path) -> list[dict
     return [msgspec.json.decode(line) for line in lines]
 
 
+@pytest.mark.timeout(600)
 def test_two_processes_learn_what_one_does(config: Path, data: Path, tmp_path: Path) -> None:
     one = run(["-m", "training.train"], config, data, tmp_path / "one")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -108,6 +109,7 @@ with processes("cpu") as (me, _):
 """
 
 
+@pytest.mark.timeout(600)
 def test_shared_batch_norm_is_that_of_the_whole_batch(tmp_path: Path) -> None:
     (tmp_path / "norm.py").write_text(NORM)
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -117,6 +119,6 @@ def test_shared_batch_norm_is_that_of_the_whole_batch(tmp_path: Path) -> None:
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=500,
     )
     assert ended.returncode == 0, ended.stderr
