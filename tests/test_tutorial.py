@@ -29,7 +29,7 @@ SMALLER = {
     r"\[architecture\]": "[preprocessing]\nimage_size = 64\n\n[architecture]",
 }
 COLOURS = ("red", "green", "blue", "yellow")
-PICTURES = 96
+PICTURES = 48
 
 
 def blocks(language: str) -> list[str]:

@@ -40,7 +40,9 @@ def allowed(words: tuple[int, ...], n: int) -> bool:
 @pytest.mark.parametrize("seed", range(3))
 def test_wide_beam_finds_the_best_of_all_captions(seed: int, attention: int) -> None:
     limits = Decoding(max_length=4, no_repeat_ngram=2)
-    network = small_checkpoint(words=3, decoding=limits, seed=seed, spread=2.0, attention_size=attention).network
+    network = small_checkpoint(
+        words=3, decoding=limits, seed=seed, spread=2.0, attention_size=attention
+    ).network
     seen = random_seen(network, 1, seed)
     vocabulary = range(len(SPECIALS), len(SPECIALS) + 3)
     every = [w for n in range(1, 5) for w in product(vocabulary, repeat=n) if allowed(w, 2)]
