@@ -21,7 +21,7 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the data set lies (relative to the current directory) and what it gives.
 
     A word enters the vocabulary when the training captions hold it ``vocabulary_threshold`` times; longer
-    captions than ``max_words`` are cut.
+    captions than ``max_words`` are cut. ``pictures`` of a split are used at most, the first; 0 means all.
     """
 
     root: str
@@ -29,6 +29,7 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validation: str = "dev"
     vocabulary_threshold: int = 4
     max_words: int = 20
+    pictures: NotNegative = 0
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

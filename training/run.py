@@ -54,15 +54,13 @@ class Run:
         self.config, self.output, self.device, self.tracker = config, output, device, tracker
         self.workers, self.processes = workers, processes
         self.state = load_state(output / RUN / "state.pt", config)
-        root = Path(config.data.root)
-        listed = load_split(root, config.data.train)
+        listed = self._listed(config.data.train)
         self.vocabulary = Vocabulary.build(
             (caption for example in listed for caption in example.captions), config.data.vocabulary_threshold
         )
         self.examples = drop_unreadable(listed, config.preprocessing, tracker.say)
-        self.validation = drop_unreadable(
-            load_split(root, config.data.validation), config.preprocessing, tracker.say
-        )
+        validation = self._listed(config.data.validation)
+        self.validation = drop_unreadable(validation, config.preprocessing, tracker.say)
         self.network = self._build_network().to(device)
         self._objectives: dict[Phase, Objective] = {}
 
@@ -109,6 +107,10 @@ class Run:
     def steps(self, phase: Phase) -> int:
         """Steps of the optimiser in an epoch."""
         return steps(len(self.examples), phase.batch_size, phase.passes * self.processes.count)
+
+    def _listed(self, split: str) -> list[Example]:
+        data = self.config.data
+        return load_split(Path(data.root), split)[: data.pictures or None]
 
     def _epoch(self, learner: Learner, number: int) -> None:
         """Run what is left of the epoch the state stands in; keep its weights if they are the best."""
