@@ -76,7 +76,7 @@ def test_the_answer_is_typed(ask: Ask, url: str) -> None:
 
 
 @both
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "I;16", "CMYK"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "I;16", "CMYK", "PA", "RGBa", "I"])
 def test_paths_bytes_and_pil_images(ask: Ask, url: str, tmp_path: Path, mode: str) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(picture())
@@ -105,8 +105,11 @@ def test_errors_carry_what_the_service_said(ask: Ask, url: str, tmp_path: Path) 
     assert str(caught.value) == "not a supported picture: send JPEG, PNG, WebP, GIF or BMP"
     assert len(caught.value.request_id) == 32
     assert caught.value.retry_after is None
+    assert caught.value.code == "unsupported-picture"
     with pytest.raises(UnreadableFile, match="No such file"):
         ask(url, tmp_path / "missing.jpg")
+    with pytest.raises(UnreadableFile, match="cannot be encoded"):
+        ask(url, Image.open(io.BytesIO(picture()[:4000])))  # Pillow notices only when it is loaded
 
 
 def test_every_error_is_of_one_tree_and_public() -> None:
@@ -237,13 +240,25 @@ def test_it_comes_again_when_it_is_told(ask: Ask, status: str) -> None:
 def test_it_does_not_wait_beyond_its_timeout(ask: Ask) -> None:
     busy = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n"
     with peer(busy) as url, pytest.raises(captioner_client.Busy) as caught:
-        ask(url, PICTURE, timeout=5)
+        ask(url, PICTURE)
     assert caught.value.retry_after == 60
     with (
         peer(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n") as url,
         pytest.raises(captioner_client.Unavailable),
     ):
         ask(url, PICTURE)
+
+
+@both
+def test_a_picture_that_the_service_failed_with_is_not_sent_again(ask: Ask) -> None:
+    """It killed two workers: sent again, it would kill the next."""
+    body = (
+        b'{"type": "urn:captioner:problem:worker-lost", "title": "Worker lost", "detail": "it died, twice"}'
+    )
+    head = f"HTTP/1.1 503 Unavailable\r\nRetry-After: 0\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with peer(head + body) as url, pytest.raises(captioner_client.Unavailable, match="twice") as caught:
+        ask(url, PICTURE)
+    assert caught.value.code == "worker-lost"
 
 
 @both

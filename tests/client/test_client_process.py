@@ -16,6 +16,7 @@ from captioner_client import (
     Caption,
     Captioner,
     DeadlinePassed,
+    ServiceError,
     TimedOut,
     TooLarge,
     Unauthorized,
@@ -39,7 +40,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def captioner(service: Service) -> Iterator[Captioner]:
-    with Captioner(service.url, KEY) as captioner:
+    with Captioner(service.url, KEY, timeout=150) as captioner:  # for machines that have much else to do
         yield captioner
 
 
@@ -88,10 +89,10 @@ def test_a_full_queue_a_timeout_and_a_dead_worker(service: Service, captioner: C
         waiting = [threads.submit(captioner.caption, PICTURE) for _ in range(4)]
         try:
             until(lambda: health(service)["queue"]["depth"] == 4)
-            with pytest.raises(Busy) as full:
-                hasty.caption(PICTURE)
-            assert full.value.status == 429
-            assert (full.value.retry_after or 0) >= 1
+            full = refusal(hasty)
+            assert isinstance(full, Busy)
+            assert full.status == 429
+            assert (full.retry_after or 0) >= 1
         finally:
             worker.resume()
         assert all(one.result().text for one in waiting)
@@ -105,10 +106,21 @@ def test_a_full_queue_a_timeout_and_a_dead_worker(service: Service, captioner: C
         worker.kill()
         psutil.wait_procs([worker], timeout=30)
         until(lambda: health(service)["status"] != "ok")
-        with pytest.raises(Unavailable) as gone:
-            hasty.caption(PICTURE)
-        assert gone.value.status == 503
-        assert (gone.value.retry_after or 0) >= 1
+        gone = refusal(hasty)
+        assert isinstance(gone, Unavailable)
+        assert gone.status == 503
+        assert (gone.retry_after or 0) >= 1
+
+
+def refusal(hasty: Captioner) -> ServiceError:
+    """What the service says to a client too hasty to come again, which a busy machine may outlast."""
+    while True:
+        try:
+            raise AssertionError(f"a caption: {hasty.caption(PICTURE)}")
+        except TimedOut:
+            continue
+        except ServiceError as error:
+            return error
 
 
 def test_a_deadline_of_the_service() -> None:

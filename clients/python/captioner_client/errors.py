@@ -1,11 +1,11 @@
 """Every error the client raises.
 
 CaptionerError
-├── UnreadableFile           the picture's file cannot be read here
+├── UnreadableFile           the picture cannot be read here: its file, or a PIL image
 ├── ConnectionFailed         nothing answers at that address, or the connection broke
 ├── TimedOut                 no answer within the client's timeout
 ├── InvalidAnswer            something answered that is not a captioning service
-└── ServiceError             the service refused; has status, title, detail, request_id, retry_after
+└── ServiceError             the service refused; has status, title, detail, code, request_id, retry_after
     ├── BadRequest           400
     ├── Unauthorized         401  no API key, or a wrong one
     ├── UploadTooSlow        408
@@ -25,7 +25,7 @@ class CaptionerError(Exception):
 
 
 class UnreadableFile(CaptionerError):
-    """The picture's file is missing or may not be read."""
+    """The picture's file is missing or may not be read, or a PIL image cannot be encoded."""
 
 
 class ConnectionFailed(CaptionerError):
@@ -43,12 +43,18 @@ class InvalidAnswer(CaptionerError):
 class ServiceError(CaptionerError):
     """The service answered with an error.
 
-    ``retry_after`` is in seconds, None if the service did not say; ``request_id`` finds the request in the
-    service's log.
+    ``code`` is the last part of the problem's ``type``, such as ``too-many-pixels``; ``retry_after`` is in
+    seconds, None if the service did not say; ``request_id`` finds the request in the service's log.
     """
 
     def __init__(
-        self, status: int, title: str, detail: str, request_id: str = "", retry_after: float | None = None
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        request_id: str = "",
+        retry_after: float | None = None,
+        code: str = "",
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -56,6 +62,7 @@ class ServiceError(CaptionerError):
         self.detail = detail
         self.request_id = request_id
         self.retry_after = retry_after
+        self.code = code
 
 
 class BadRequest(ServiceError):
@@ -87,7 +94,8 @@ class Busy(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """503: loading, stopping or broken, and the time to come again lies beyond the client's timeout."""
+    """503: loading or stopping, and the time to come again lies beyond the client's timeout; or the service
+    failed with this picture, which is then not sent again."""
 
 
 class DeadlinePassed(ServiceError):

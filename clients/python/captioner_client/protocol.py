@@ -26,6 +26,8 @@ CONCURRENCY = 16
 SHORTEST_PAUSE_S = 0.1
 # A connection that was kept open may be closed at the moment it is used again; captioning twice is harmless.
 BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+# The service tried twice already, and the picture may be to blame: a third time might cost it another worker.
+NOT_AGAIN = frozenset(("worker-lost", "inference-failed", "internal"))
 
 
 def base_url(url: str) -> httpx.URL:
@@ -66,7 +68,7 @@ class Attempts:
             self._may_resend = False
             return 0.0
         if isinstance(error, (Busy, Unavailable)) and error.retry_after is not None:
-            if error.retry_after < self.left_s:
+            if error.retry_after < self.left_s and error.code not in NOT_AGAIN:
                 return max(error.retry_after, SHORTEST_PAUSE_S)
             raise error
         if isinstance(error, httpx.TimeoutException):
@@ -99,12 +101,13 @@ def _error(response: httpx.Response) -> ServiceError:
     try:
         problem = response.json()
         title, detail = str(problem["title"]), str(problem["detail"])
+        code = str(problem["type"]).rpartition(":")[2]
     except (LookupError, TypeError, ValueError):  # a proxy's own page
-        title = response.reason_phrase
+        title, code = response.reason_phrase, ""
         detail = f"{response.url.host} answered {status} {title}"
     request_id = response.headers.get("X-Request-ID", "")
     retry_after = _seconds(response.headers.get("Retry-After", ""))
-    return BY_STATUS.get(status, ServiceError)(status, title, detail, request_id, retry_after)
+    return BY_STATUS.get(status, ServiceError)(status, title, detail, request_id, retry_after, code)
 
 
 def _seconds(retry_after: str) -> float | None:
