@@ -18,6 +18,8 @@ from cli.resume import captioned, open_text
 from model.caption import MAX_BEAM
 from model.config import BUNDLED
 
+ERASE = "\r\x1b[2K"  # takes the bar off its line; it is drawn again below what is then written there
+
 
 def caption(
     paths: Annotated[
@@ -77,7 +79,10 @@ def caption(
     if output:
         if not isinstance(form, (JsonLines, Csv)):
             raise typer.BadParameter("goes with --jsonl or --csv", param_hint="--output")
-        done = captioned(output, form)
+        try:
+            done = captioned(output, form)
+        except OSError as error:
+            raise typer.BadParameter(f"{output}: {error.strerror or error}", param_hint="--output") from None
     if server and checkpoint:
         raise typer.BadParameter("the service has its own", param_hint="--checkpoint")
 
@@ -85,23 +90,29 @@ def caption(
         return (name for name in pictures([str(path) for path in paths]) if name not in done)
 
     ask = by_service(server, api_key) if server else by_model(checkpoint or BUNDLED)
-    failed = False
+    failed, found = False, bool(done)
     with _destination(output) as to, _progress(names) as advance:
+        above_bar = ERASE if advance and to.isatty() else ""
         if not output:
             to.write(form.header)
         for name, result in results(names(), ask, beam):
+            found = True
             if isinstance(result, Exception):
                 trouble = str(result)
                 entry = Entry(name, error=trouble)
             else:
                 entry = Entry(name, result.text, round(result.log_probability, 4))
                 trouble = _write(name, result.text) if write_exif else ""
-            to.write(form.line(entry))  # last, so that a run that is stopped here does this picture again
-            to.flush()
+            if line := form.line(entry):
+                to.write(above_bar + line)  # last, so that a run that is stopped here does this picture again
+                to.flush()
             if trouble:
                 failed = True
                 print(f"captioner: {printable(name)}: {trouble}", file=sys.stderr)
-            advance()
+            if advance:
+                advance()
+    if not found:
+        print("captioner: no JPEG, PNG, WebP, GIF or BMP file is there", file=sys.stderr)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -135,11 +146,11 @@ def _write(name: str, text: str) -> str:
     return ""
 
 
-def _progress(names: Callable[[], Iterator[str]]) -> AbstractContextManager[Callable[[], None]]:
+def _progress(names: Callable[[], Iterator[str]]) -> AbstractContextManager[Callable[[], None] | None]:
     """A progress bar where there is a terminal to show it on, giving a function that moves it on by one."""
     total = sum(1 for _ in names()) if sys.stderr.isatty() else 0
     if total < 2:
-        return nullcontext(lambda: None)
+        return nullcontext()
     from cli.progress import bar
 
     return bar("captioning", total)

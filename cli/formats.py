@@ -66,6 +66,7 @@ class JsonLines:
     """One object a line: ``path``, ``caption`` and ``log_probability``, or ``path`` and ``error``."""
 
     header = ""
+    beginning = '{"path": "'
 
     def line(self, entry: Entry) -> str:
         shown: dict[str, Any] = {"path": entry.path}
@@ -84,8 +85,12 @@ class JsonLines:
             try:
                 yield Entry(**json.loads(line))
             except (ValueError, TypeError):
-                if line.endswith("\n"):
+                if line.endswith("\n") or not self._begins(line):
                     raise NotOurFile(f"{line[:60].strip()!r} is no line of --jsonl") from None
+
+    def _begins(self, line: str) -> bool:
+        """Whether it may be the beginning of a line of ours."""
+        return line.startswith(self.beginning) or self.beginning.startswith(line)
 
 
 class Csv:
@@ -122,4 +127,8 @@ class Csv:
             if len(row) != len(self.columns):
                 raise NotOurFile(f"{','.join(row)[:60]!r} is no line of --csv")
             path, caption, log_probability, error = row
-            yield Entry(path, caption, float(log_probability) if log_probability else None, error)
+            try:
+                number = float(log_probability) if log_probability else None
+            except ValueError:
+                raise NotOurFile(f"{log_probability[:60]!r} is no log_probability") from None
+            yield Entry(path, caption, number, error)

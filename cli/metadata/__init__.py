@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cli.metadata import jpeg, png, tiff, webp, xmp
@@ -72,6 +73,9 @@ def _replace(target: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # or a power cut might leave an empty photograph
+        whose = target.stat()
+        with suppress(OSError, AttributeError):  # not root, or Windows: then it is ours
+            os.chown(name, whose.st_uid, whose.st_gid)
         shutil.copymode(target, name)
         os.replace(name, target)
     except BaseException:

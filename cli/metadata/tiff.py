@@ -12,6 +12,7 @@ from cli.metadata.parts import NotWritten
 
 IMAGE_DESCRIPTION = 0x010E
 ASCII = 2
+TEXTS = frozenset((1, ASCII, 7, 129))  # BYTE and UNDEFINED, as some programs write text; UTF-8 of EXIF 3
 EMPTY = b"II*\0" + struct.pack("<IHI", 8, 0, 0)  # a directory without entries
 
 
@@ -25,7 +26,7 @@ def description(tiff: bytes) -> str:
     order = _order(tiff)
     for entry in _entries(tiff, order)[0]:
         tag, kind, count, value = struct.unpack(f"{order}HHI4s", entry)
-        if tag == IMAGE_DESCRIPTION and kind == ASCII:
+        if tag == IMAGE_DESCRIPTION and kind in TEXTS:
             start = struct.unpack(f"{order}I", value)[0]
             raw = value[:count] if count <= 4 else tiff[start : start + count]
             return raw.rstrip(b"\0").decode("utf-8", "replace")

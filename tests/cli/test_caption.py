@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import html.parser
 import io
 import json
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
@@ -137,7 +139,15 @@ def test_a_run_that_was_stopped_goes_on(
 
 @pytest.mark.parametrize(
     ("flag", "content"),
-    [("--jsonl", '{"name": "x"}\n'), ("--jsonl", "hello\n"), ("--csv", "a,b\n1,2\n"), ("--csv", "\n")],
+    [
+        ("--jsonl", '{"name": "x"}\n'),
+        ("--jsonl", "hello\n"),
+        ("--jsonl", "hello"),  # not the beginning of a line of ours that was cut off
+        ("--jsonl", '[{"path": "x"}]'),
+        ("--csv", "a,b\n1,2\n"),
+        ("--csv", "\n"),
+        ("--csv", "path,caption,log_probability,error\nx,a dog,likely,\n"),
+    ],
 )
 def test_a_file_of_something_else_is_left_alone(
     server: str, folder: Path, tmp_path: Path, flag: str, content: str
@@ -190,12 +200,20 @@ def test_without_a_service_or_a_way_in_the_run_ends_at_once(server: str, folder:
     assert done.output == ""
 
 
+def test_where_no_picture_is_it_says_so(server: str, tmp_path: Path) -> None:
+    (tmp_path / "photo.heic").write_bytes(b"not among the formats")
+    done = captioner("caption", str(tmp_path), "--server", server)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "no JPEG, PNG, WebP, GIF or BMP" in done.stderr
+
+
 @pytest.mark.parametrize(
     "flags",
     [
         ("--jsonl", "--csv"),
         ("--output", "x"),
         ("--alt-html", "--output", "x"),
+        ("--jsonl", "--output", "no-such-folder/x"),
         ("--server", "http://x", "--checkpoint", "x"),
         ("--beam", "11"),
     ],
@@ -214,19 +232,23 @@ def test_a_reader_that_goes_away_is_no_error_to_speak_of(server: str, folder: Pa
 
 
 def test_a_terminal_gets_a_progress_bar(server: str, folder: Path) -> None:
-    ours, theirs = pty.openpty()
-    done = subprocess.run(
-        [CAPTIONER, "caption", str(folder), "--server", server],
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        timeout=120,
-        env={**os.environ, "TERM": "xterm"},
-    )
-    os.close(theirs)
-    shown = os.read(ours, 1_000_000).decode()
-    os.close(ours)
-    assert len(done.stdout.splitlines()) == 3
+    shown = on_a_terminal(CAPTIONER, "caption", str(folder), "--server", server)
     assert "4/4" in shown
+    *_, last = re.split(r"\x1b\[2K|\n", shown.partition("a red ball")[0])
+    assert last.startswith(str(folder)), "the bar gives its line up to a caption"
+
+
+def on_a_terminal(*command: str) -> str:
+    """What a program shows on a terminal, control characters included."""
+    ours, theirs = pty.openpty()
+    shown = b""
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}):
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # Linux says so that nobody is at the other end any more
+            while part := os.read(ours, 65536):
+                shown += part
+    os.close(ours)
+    return shown.decode()
 
 
 def test_completion_for_shells() -> None:

@@ -135,6 +135,15 @@ def test_a_description_of_someone_else_stays(kind: str) -> None:
         describe(rewritten, "a cat")
 
 
+@pytest.mark.parametrize("kind", [1, 7, 129], ids=["bytes", "undefined", "utf-8 of EXIF 3"])
+def test_a_description_that_is_not_called_ascii_stays_too(kind: int) -> None:
+    text = "Großmutter, 1962".encode()
+    entry = struct.pack("<HHII", 0x010E, kind, len(text), 26)
+    exif = b"II*\0" + struct.pack("<IH", 8, 1) + entry + struct.pack("<I", 0) + text
+    with pytest.raises(NotWritten, match="Großmutter"):
+        describe(picture(exif=b"Exif\0\0" + exif), "a dog")
+
+
 def test_a_blank_description_is_none() -> None:
     exif = Image.Exif()
     exif[0x010E] = " " * 31  # as some cameras write it
