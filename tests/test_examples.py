@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ RUN = {
     "javascript": ["node"],
     "go": ["go", "run"],
 }
+OLDEST = {"node": (20, 0), "curl": (7, 76)}  # openAsBlob, --fail-with-body
 SUFFIX = {"sh": "sh", "python": "py", "javascript": "cjs", "go": "go"}
 
 
@@ -91,8 +93,9 @@ def test_a_block_runs(block: Block, url: str, folders: dict[str, Path]) -> None:
     if not code.strip():
         return
     command = RUN[block.language]
-    if not shutil.which(command[0]):
-        pytest.skip(f"{command[0]} is not here, so this example is NOT tested")
+    for program in [command[0], *re.findall(r"^ *(curl)\b", code, re.M)]:
+        if not usable(program):
+            pytest.skip(f"{program} is not here or too old, so this example is NOT tested")
     folder = folders[block.document]
     script = folder / f"example{block.line}.{SUFFIX[block.language]}"
     script.write_text(code.replace(ADDRESS, url))
@@ -101,6 +104,18 @@ def test_a_block_runs(block: Block, url: str, folders: dict[str, Path]) -> None:
     )
     assert done.returncode == 0, f"{block.document}:{block.line}\n{done.stdout}\n{done.stderr}"
     assert done.stdout.strip() or ">" in code or "--output" in code or "pip" in code
+
+
+@cache
+def usable(program: str) -> bool:
+    """Whether it is here, in a version that the examples work with."""
+    if not shutil.which(program):
+        return False
+    if program not in OLDEST:
+        return True
+    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    found = re.search(r"(\d+)\.(\d+)", said)
+    return bool(found) and (int(found[1]), int(found[2])) >= OLDEST[program]
 
 
 HELP = [Block("cli/serve.py", 1, "sh", inspect.getdoc(serve) or "")]

@@ -104,7 +104,7 @@ def test_a_full_queue_a_timeout_and_a_dead_worker(service: Service, captioner: C
             worker.resume()
         until(lambda: health(service)["queue"]["depth"] == 0)
         worker.kill()
-        psutil.wait_procs([worker], timeout=30)
+        psutil.wait_procs([worker], timeout=60)
         until(lambda: health(service)["status"] != "ok")
         gone = refusal(hasty)
         assert isinstance(gone, Unavailable)
@@ -128,10 +128,10 @@ def test_a_deadline_of_the_service() -> None:
     from service.settings import Settings
     from tests.service.fakes import FakeRunner, on_a_port
 
-    app = create_app(Settings(request_timeout=0.2), FakeRunner(seconds=60))
+    app = create_app(Settings(request_timeout=2), FakeRunner(seconds=60))
     with on_a_port(app) as url, Captioner(url) as captioner, pytest.raises(DeadlinePassed):
         captioner.caption(PICTURE)
 
 
 def health(service: Service) -> dict:
-    return httpx.get(f"{service.url}/health", timeout=10).json()
+    return httpx.get(f"{service.url}/health", timeout=30).json()

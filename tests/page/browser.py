@@ -20,7 +20,8 @@ QUIET = (
     "--disable-sync",
     "--no-first-run",
 )
-PATIENCE_MS = 45_000  # for what takes a fraction of a second on an idle machine
+PATIENCE_MS = 60_000  # for what takes a fraction of a second on an idle machine
+START_MS = 150_000
 expect.set_options(timeout=PATIENCE_MS)
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
@@ -34,7 +35,9 @@ def chromium_path() -> str | None:
 def chromium() -> Iterator[Browser]:
     """A running browser. There must be one: ask :func:`chromium_path`."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(QUIET))
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path(), args=list(QUIET), timeout=START_MS
+        )
         yield browser
         browser.close()
 

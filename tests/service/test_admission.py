@@ -64,10 +64,10 @@ def test_several_pictures_are_counted_one_by_one() -> None:
 
 def test_a_passed_deadline_is_504() -> None:
     board = Board.private()
-    with on_a_port(create_app(Settings(request_timeout=0.3), FakeRunner(seconds=60), board)) as url:
+    with on_a_port(create_app(Settings(request_timeout=2), FakeRunner(seconds=60), board)) as url:
         started = time.monotonic()
         assert_problem(httpx.post(f"{url}/caption", files={"image": picture()}), 504, "deadline-passed")
-        assert time.monotonic() - started >= 0.3
+        assert time.monotonic() - started >= 2
         assert board.admitted == 0
 
 
@@ -77,14 +77,14 @@ def test_a_client_that_goes_away_takes_its_picture_along() -> None:
     with on_a_port(create_app(Settings(request_timeout=60), runner, board)) as url:
         for route, field in (("caption", "image"), ("captions", "images")):
             runner.seen = runner.cancelled = 0
-            with httpx.Client(timeout=0.5) as http:
+            with httpx.Client(timeout=2) as http:
                 try:
                     http.post(f"{url}/{route}", files={field: picture()})
                 except httpx.ReadTimeout:
                     pass
                 else:
                     raise AssertionError("the answer came too soon")
-            until = time.monotonic() + 10
+            until = time.monotonic() + 60
             while not runner.cancelled and time.monotonic() < until:
                 time.sleep(0.02)
             assert (runner.seen, runner.cancelled) == (1, 1)
@@ -104,7 +104,7 @@ def test_liveness_answers_while_pictures_wait() -> None:
             await asyncio.gather(*waiting)
             return [answer.status_code for answer in answers]
 
-    with on_a_port(create_app(Settings(), FakeRunner(seconds=2))) as url:
+    with on_a_port(create_app(Settings(), FakeRunner(seconds=4))) as url:
         assert asyncio.run(run(url)) == [200] * 5
 
 
@@ -135,7 +135,7 @@ def test_uploads_take_no_more_memory_than_there_is_for_them() -> None:
             for client in clients:
                 client.sendall(head + b"x" * 900)
             waiting = list(clients)
-            until = time.monotonic() + 5
+            until = time.monotonic() + 60
             while time.monotonic() < until and len(waiting) > 40:
                 for client in select.select(waiting, [], [], 0.5)[0]:
                     assert client.recv(65536).startswith(b"HTTP/1.1 429 ")
@@ -146,7 +146,7 @@ def test_uploads_take_no_more_memory_than_there_is_for_them() -> None:
         finally:
             for client in clients:
                 client.close()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while (
             httpx.post(f"{url}/caption", content=b"x", headers={"Content-Type": "image/png"}).status_code
             == 429
