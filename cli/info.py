@@ -15,9 +15,11 @@ def info(
 ) -> None:
     """Say what a checkpoint is: encoder, sizes, vocabulary, training data, scores, hash.
 
-    captioner info
+    The bundled one, unless a folder is named.
 
-    captioner info --checkpoint runs/mine
+        captioner info
+
+        captioner info --checkpoint runs/mine
     """
     config = load_config(checkpoint)
     a, p, d = config.architecture, config.preprocessing, config.decoding
