@@ -39,9 +39,9 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from model.captioner import resolve_device
     from training import report
     from training.contact_sheet import PAGE
+    from training.device import choose_device
     from training.evaluation import evaluate as evaluate_once
 
     console = Console(stderr=True)
@@ -54,7 +54,7 @@ def evaluate(
                 bar.update(task, completed=done, total=total)
 
             evaluations.append(
-                evaluate_once(checkpoint, data, split, width, resolve_device(device), progress=show)
+                evaluate_once(checkpoint, data, split, width, choose_device(device), progress=show)
             )
     first = evaluations[0].report
     title = f"{first.checkpoint} {first.revision} on {first.split}, {first.pictures:,} pictures"

@@ -35,12 +35,12 @@ def train(
         tensorboard --logdir runs/flickr8k/run     # the curves of a run
 
     A configuration is a short TOML file: copy one from `training/configs`. Kill a run whenever you like; the
-    same command takes it up again and ends as if nothing had happened. The best checkpoint so far lies in
-    the output folder all the while.
+    same command takes it up again and ends as if nothing had happened. The best checkpoint of the phase that
+    runs lies in the output folder all the while.
     """
-    from model.captioner import resolve_device
     from training.config import load_config, with_data
+    from training.device import choose_device
     from training.train import train as run_training
 
     settings = load_config(config)
-    run_training(with_data(settings, data) if data else settings, output, resolve_device(device))
+    run_training(with_data(settings, data) if data else settings, output, choose_device(device))

@@ -88,7 +88,10 @@ class EncodedBatches:
     def inputs(self, parts: list[list[int]], generator: torch.Generator) -> Iterator[Tensor]:
         # Seeds of the views are drawn beforehand and for all, so that each is the same wherever one begins.
         seeds = torch.randint(0, 2**62, (self.pictures,), generator=generator)
-        for rows, pixels in DataLoader(self.pixels, batch_sampler=parts, num_workers=self.workers):
+        # Without a generator of its own the loader would draw from the one that dropout draws from, in the
+        # first step of an epoch alone, or in the first after a resume.
+        loader = DataLoader(self.pixels, batch_sampler=parts, num_workers=self.workers, generator=generator)
+        for rows, pixels in loader:
             chance = torch.Generator().manual_seed(int(seeds[rows[0]]))
             yield random_views(pixels, chance, self.size, self.crop)
 
@@ -102,13 +105,17 @@ def plan(
     """
     order = torch.randperm(pictures, generator=generator)
     batches: list[Batch] = []
-    for chunk in order.split(batch_size)[: steps(pictures, batch_size, passes * processes.count)]:
+    for chunk in order.split(batch_size)[: count_steps(pictures, batch_size, passes, processes)]:
         rows: list[int] = chunk.tolist()
         batches.append(Batch(rows, [processes.share(rows[i::passes]) for i in range(passes)]))
     return batches
 
 
-def steps(pictures: int, batch_size: int, parts: int) -> int:
-    """Batches in an epoch. A last one that is too small is left out: BatchNorm cannot learn from a single
-    picture, and every part must have one."""
-    return pictures // batch_size + (pictures % batch_size > max(1, parts - 1))
+def count_steps(pictures: int, batch_size: int, passes: int, processes: Processes) -> int:
+    """Batches in an epoch. A last one of fewer than :func:`least_pictures` is left out."""
+    return pictures // batch_size + (pictures % batch_size >= least_pictures(passes, processes))
+
+
+def least_pictures(passes: int, processes: Processes) -> int:
+    """Of a batch: in each pass every process must have one, and BatchNorm cannot learn from a single one."""
+    return passes * max(2, processes.count)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from model.network import CaptionNetwork
 from model.vocabulary import END_ID
+from training.batches import least_pictures
+from training.distributed import ALONE
 from training.features import run_stages
 from training.loop import Learner
 
@@ -66,7 +68,7 @@ class _Noise:
 def _seconds_a_step(run: Run, number: int) -> float:
     """Time of one step of a phase on a copy of the network, which the run does not notice."""
     phase = run.config.phases[number]
-    share = max(2, phase.batch_size // run.processes.count)
+    share = max(least_pictures(phase.passes, ALONE), phase.batch_size // run.processes.count)
     phase = msgspec.structs.replace(phase, batch_size=share)
     network = deepcopy(run.network)
     if not run.state.best:

@@ -154,6 +154,7 @@ def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Te
 
 def _release(network: CaptionNetwork, stages: int) -> None:
     """Let the decoder and the encoder's last ``stages`` stages learn, and nothing else."""
+    network.zero_grad()  # a stage that rests from now on would keep its last gradient, which clipping counts
     network.requires_grad_(True)
     network.encoder.requires_grad_(False)
     for stage in network.encoder.stages()[-stages:] if stages else []:

@@ -15,8 +15,8 @@ from model.checkpoint import Checkpoint
 from model.config import Config
 from model.encoder import channels_last
 from model.network import CaptionNetwork
-from model.vocabulary import Vocabulary
-from training.batches import Batches, CachedBatches, EncodedBatches, steps
+from model.vocabulary import SPECIALS, Vocabulary
+from training.batches import Batches, CachedBatches, EncodedBatches, count_steps, least_pictures
 from training.card import make_card, write_card
 from training.config import Phase, TrainConfig
 from training.dataset import Example, drop_unreadable, load_split
@@ -61,6 +61,9 @@ class Run:
         self.examples = drop_unreadable(listed, config.preprocessing, tracker.say)
         validation = self._listed(config.data.validation)
         self.validation = drop_unreadable(validation, config.preprocessing, tracker.say)
+        self._check_words()
+        for phase in config.phases:
+            self._check_batches(phase)
         self.network = self._build_network().to(device)
         self._objectives: dict[Phase, Objective] = {}
 
@@ -106,7 +109,7 @@ class Run:
 
     def steps(self, phase: Phase) -> int:
         """Steps of the optimiser in an epoch."""
-        return steps(len(self.examples), phase.batch_size, phase.passes * self.processes.count)
+        return count_steps(len(self.examples), phase.batch_size, phase.passes, self.processes)
 
     def _listed(self, split: str) -> list[Example]:
         data = self.config.data
@@ -151,9 +154,38 @@ class Run:
         """Scores of the running phase's epochs so far."""
         return [entry["cider"] for entry in self.state.history[len(self.state.history) - self.state.epoch :]]
 
+    def _check_words(self) -> None:
+        """:raises TrainingError: there are none, or others than an earlier run's weights were made for"""
+        data, begun = self.config.data, self.state.network or self.state.best
+        if len(self.vocabulary) == len(SPECIALS):
+            raise TrainingError(
+                f"the captions of the split {data.train} hold no word {data.vocabulary_threshold} times: "
+                "lower vocabulary_threshold"
+            )
+        if begun and len(begun["embed.weight"]) != len(self.vocabulary):
+            raise TrainingError(
+                f"{self.output} holds a run with {len(begun['embed.weight']):,} words, and the data set in "
+                f"{data.root} has {len(self.vocabulary):,}: choose another output folder"
+            )
+
+    def _check_batches(self, phase: Phase) -> None:
+        """:raises TrainingError: there are too few pictures for a step of the optimiser"""
+        least = least_pictures(phase.passes, self.processes)
+        for what, pictures in (
+            ("its batch_size is", phase.batch_size),
+            (f"in the split {self.config.data.train} there are", len(self.examples)),
+        ):
+            if pictures < least:
+                raise TrainingError(
+                    f"phase {phase.name}: a batch needs at least {least} pictures, and {what} {pictures}"
+                )
+
     def _build_network(self) -> CaptionNetwork:
         torch.manual_seed(self.config.seed)
-        network = CaptionNetwork(self._model_config([]))
+        try:
+            network = CaptionNetwork(self._model_config([]))
+        except (ValueError, RuntimeError) as error:  # an unknown encoder; a size that no layer can have
+            raise TrainingError(f"the configuration's architecture is not usable: {error}") from None
         if self.config.encoder_weights and not self.state.best:
             load_pretrained(network.encoder, self.config.architecture.encoder, self.config.encoder_weights)
         channels_last(network.encoder)

@@ -1,4 +1,4 @@
-"""Where a run stands at the end of an epoch: all that is needed to go on as if it had never stopped."""
+"""Where a run stands between two steps: all that is needed to go on as if it had never stopped."""
 
 from __future__ import annotations
 

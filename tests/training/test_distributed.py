@@ -13,7 +13,7 @@ import torch
 
 from model import checkpoint as checkpoints
 from tests.training.toy import make_data_set
-from training.batches import plan
+from training.batches import count_steps, plan
 from training.config import SHIPPED
 from training.distributed import Processes
 
@@ -79,8 +79,34 @@ def test_processes_share_out_each_picture_once(count: int, passes: int) -> None:
         shared = [row for batch in batches for part in batch.parts for row in part]
         assert sorted(shared) == sorted(rows)
         assert all(part for batch in batches for part in batch.parts), "nobody stands idle"
+        together = [sum(map(len, parts)) for parts in zip(*(batch.parts for batch in batches), strict=True)]
+        assert min(together) >= 2, "BatchNorm cannot learn from one"
     whole = [row for batch in plans[0] for row in batch.rows]
     assert len(set(whole)) == len(whole) >= 18
+
+
+@pytest.mark.parametrize(
+    ("pictures", "passes", "count", "steps"),
+    [(17, 1, 1, 2), (18, 1, 1, 3), (19, 2, 1, 2), (20, 2, 1, 3), (19, 1, 4, 2), (20, 1, 4, 3), (16, 2, 4, 2)],
+)
+def test_a_last_batch_that_cannot_be_shared_out_is_left_out(
+    pictures: int, passes: int, count: int, steps: int
+) -> None:
+    assert count_steps(pictures, 8, passes, Processes(0, count)) == steps
+    assert len(plan(pictures, 8, passes, Processes(0, count), torch.Generator())) == steps
+
+
+def test_an_error_is_one_line_in_a_process_of_its_own_too(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "training.train", "nowhere", "--output", str(tmp_path / "out")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("captioner: nowhere is neither a file nor one of the configurations ")
+    assert ended.stderr.count("\n") == 1
 
 
 NORM = """
