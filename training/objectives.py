@@ -110,6 +110,8 @@ class SelfCritical:
     def prepare(self, network: CaptionNetwork, progress: float) -> None:
         """No dropout: the network that draws is the one that learns, and the one that will be served."""
         network.eval()
+        # cuDNN has a backward pass in training mode alone; an LSTM without dropout does the same in both.
+        network.lstm.train(network.mean.is_cuda)
 
     def total(self, rows: list[int]) -> float:
         """About the number of words that will be drawn."""

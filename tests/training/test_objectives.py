@@ -140,6 +140,15 @@ def test_self_critical_training_raises_the_reward(attention: int) -> None:
     assert reward_of(objective, network, features) > 2 * before + 0.5
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_self_critical_training_has_a_backward_pass_on_a_gpu() -> None:
+    network = small_checkpoint(words=6).network.cuda()
+    objective = SelfCritical([[[5, 6, 7]], [[8, 9, 5]]], samples=5, max_length=6)
+    objective.prepare(network, 0.0)
+    objective.loss(network, torch.randn(2, 512, 1, 1, device="cuda"), [0, 1]).backward()
+    assert network.lstm.weight_hh_l0.grad is not None
+
+
 def test_no_probability_flees_to_words_that_are_never_drawn() -> None:
     torch.manual_seed(0)
     network = small_checkpoint(words=6, spread=1.0).network

@@ -38,7 +38,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the shipped ``tiny`` configuration makes of the toy data set, by the command line."""
     output = tmp_path_factory.mktemp("runs") / "tiny"
-    result = CliRunner().invoke(cli, ["train", "tiny", "--output", str(output), "--data", str(data)])
+    arguments = ["train", "tiny", "--output", str(output), "--data", str(data), "--device", "cpu"]
+    result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     return output
 
