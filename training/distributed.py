@@ -99,6 +99,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.momentum is not None
+        vectors = vectors.float()  # sums of squares and counts would be lost in bfloat16
         ones = vectors.new_ones(len(vectors), 1)
         sums = _Sum.apply(torch.cat([vectors.sum(0), (vectors**2).sum(0), ones.sum(0)]))  # [2 C + 1]
         count = sums[-1]
