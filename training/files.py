@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 @contextmanager
@@ -23,6 +26,9 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+    except (RuntimeError, SafetensorError) as error:  # so PyTorch and safetensors say that the disk is full
+        why = str(error).partition("\n")[0]
+        raise OSError(errno.EIO, f"the file cannot be written ({why})", str(path)) from None
     finally:
         partial.unlink(missing_ok=True)
 
