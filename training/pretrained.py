@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from http.client import HTTPException
 from pathlib import Path
 
 import safetensors
@@ -29,7 +31,12 @@ def load_pretrained(encoder: ResNetEncoder | MobileNetEdgeTPUEncoder, name: str,
             tensors = torchvision.models.get_model_weights(name)[weights].get_state_dict(check_hash=True)
         except KeyError:
             raise TrainingError(f"torchvision has no weights {weights!r} for {name}") from None
-        except OSError as error:
+        except (
+            OSError,
+            HTTPException,
+            RuntimeError,
+            pickle.UnpicklingError,
+        ) as error:  # or cut off, or altered
             raise TrainingError(f"the weights {weights} of {name} cannot be downloaded: {error}") from None
     else:
         raise TrainingError(f"encoder weights for {name} must be a .safetensors file, not {weights!r}")

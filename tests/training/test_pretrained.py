@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from http.client import IncompleteRead
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import safetensors.torch
@@ -40,6 +42,23 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     (tmp_path / "damaged.safetensors").write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(TrainingError, match="cannot be read"):
         load_pretrained(encoder, "resnet18", str(tmp_path / "damaged.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        URLError("Name or service not known"),
+        IncompleteRead(b""),
+        RuntimeError('invalid hash value (expected "f37072fd", got "e3b0c442")'),
+    ],
+)
+def test_torchvisions_weights_that_cannot_be_had(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    with pytest.raises(TrainingError, match="the weights IMAGENET1K_V1 of resnet18 cannot be downloaded: "):
+        load_pretrained(build_encoder("resnet18"), "resnet18", "IMAGENET1K_V1")
 
 
 def test_unknown_names() -> None:
