@@ -13,6 +13,10 @@ from training.errors import TrainingError
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 AtLeastTwo = Annotated[int, msgspec.Meta(ge=2)]
+Rate = Annotated[float, msgspec.Meta(ge=0)]
+Part = Annotated[float, msgspec.Meta(ge=0, le=1)]
+LessThanOne = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+Side = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 SHIPPED = Path(__file__).parent / "configs"
 
@@ -28,7 +32,7 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     train: str = "train"
     validation: str = "dev"
     vocabulary_threshold: int = 4
-    max_words: int = 20
+    max_words: Positive = 20
     pictures: NotNegative = 0
 
 
@@ -54,24 +58,28 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     epochs: Positive
-    learning_rate: float
+    learning_rate: Rate
     objective: Literal["cross_entropy", "self_critical"] = "cross_entropy"
     batch_size: AtLeastTwo = 32  # pictures; every caption of a picture is in its batch
     passes: Positive = 1  # parts of a batch that go through the network one after the other, to save memory
     views: NotNegative = 2
-    crop: tuple[float, float] = (0.75, 1.0)  # sides of a random crop, as parts of the picture's: least, most
+    # sides of a random crop, as parts of the picture's: least, most; those of cached views are the default
+    crop: tuple[Side, Side] = (0.75, 1.0)
     encoder_stages: NotNegative = 0
-    encoder_learning_rate: float = 0.0
+    encoder_learning_rate: Rate = 0.0
     # cosine: down to zero over the phase; plateau: halved after each epoch that brought no better score
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
-    warmup: float = 0.05  # part of the phase in which the learning rate rises
+    warmup: Part = 0.05  # part of the phase in which the learning rate rises
     patience: NotNegative = 0  # the phase ends early after so many epochs without a better score; 0: never
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.98)  # AdamW's, of the gradient's mean and of its square's
-    dropout: float = 0.0  # of words, picture and LSTM output; self_critical has none
-    label_smoothing: float = 0.0
-    scheduled_sampling: float = 0.0  # part of the words that are the decoder's own at the end of the phase
-    ema_decay: float = 0.999  # of the averaged weights, which are the ones that are measured and kept
+    weight_decay: Rate = 0.01
+    betas: tuple[LessThanOne, LessThanOne] = (
+        0.9,
+        0.98,
+    )  # AdamW's, of the gradient's mean and of its square's
+    dropout: LessThanOne = 0.0  # of words, picture and LSTM output; self_critical has none
+    label_smoothing: Part = 0.0
+    scheduled_sampling: Part = 0.0  # part of the words that are the decoder's own at the end of the phase
+    ema_decay: LessThanOne = 0.999  # of the averaged weights, which are the ones that are measured and kept
     samples: AtLeastTwo = 5  # captions drawn for a picture, self_critical alone
 
 
@@ -107,7 +115,7 @@ def load_config(name: str) -> TrainConfig:
         raise TrainingError(f"{name} is neither a file nor one of the configurations {shipped}") from None
     try:
         config = msgspec.toml.decode(raw, type=TrainConfig)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"the configuration {name} is not usable: {error}") from None
     if not config.phases:
         raise TrainingError(f"the configuration {name} has no phases")

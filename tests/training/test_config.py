@@ -27,6 +27,9 @@ def change(tmp_path: Path, old: str, new: str) -> str:
         ("epochs = 2", 'epochs = "two"', "Expected `int`"),
         ("epochs = 2", "epochs = 0", "`int` >= 1"),
         ("batch_size = 8", "batch_size = 1", "`int` >= 2"),
+        ("epochs = 2", "epochs = 2\ndropout = 1.5", "`float` < 1"),
+        ("epochs = 2", "epochs = 2\ncrop = [0, 1]", "`float` > 0"),
+        ("learning_rate = 1e-2", "learning_rate = -1e-2", "`float` >= 0"),
         ('"self_critical"', '"luck"', "luck"),
         ('name = "tiny"', "name = ", "is not usable"),
         ('name = "tiny"', 'name = "tiny"\nsed = 1', "unknown field `sed`"),
@@ -41,6 +44,12 @@ def test_a_wrong_key_is_named(old: str, new: str, message: str, tmp_path: Path) 
 def test_no_such_configuration() -> None:
     with pytest.raises(TrainingError, match=r"nowhere is neither a file nor one of .*flickr8k, tiny"):
         load_config("nowhere")
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "one.toml").write_bytes(b'name = "caf\xe9"\n')
+    with pytest.raises(TrainingError, match=r"one\.toml is not usable: "):
+        load_config(str(tmp_path / "one.toml"))
 
 
 def test_no_phases(tmp_path: Path) -> None:
