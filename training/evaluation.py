@@ -16,6 +16,7 @@ from model.vocabulary import tokenize
 from training import fluency
 from training.dataset import Example, complete, load_split
 from training.errors import TrainingError
+from training.layouts.source import canonical_split
 from training.metrics import all_metrics
 from training.published import shortage
 
@@ -114,7 +115,7 @@ def load_whole_split(data: Path, split: str) -> list[Example]:
     if absent := [e.name for e in examples if not e.path.is_file()]:
         more = f" and {len(absent) - 1:,} others are missing" if len(absent) > 1 else " is missing"
         raise TrainingError(_not_whole(split, f"{absent[0]}{more}"))
-    if wrong := shortage(split, [e.name for e in examples]):
+    if wrong := shortage(canonical_split(split), [e.name for e in examples]):
         raise TrainingError(_not_whole(split, wrong))
     return examples
 

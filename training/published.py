@@ -17,15 +17,15 @@ class DataSet(NamedTuple):
 
 
 DATA_SETS = (
-    DataSet(  # Hodosh, Young and Hockenmaier 2013; Karpathy calls dev "val"
+    DataSet(  # Hodosh, Young and Hockenmaier 2013
         "Flickr8k",
         re.compile(r"\d+_[0-9a-f]{10}\.jpg"),
-        {"train": (6_000,), "dev": (1_000,), "val": (1_000,), "test": (1_000,)},
+        {"train": (6_000,), "dev": (1_000,), "test": (1_000,)},
     ),
     DataSet(  # as it was released, and Karpathy's splits of it without and with "restval"
         "COCO 2014",
         re.compile(r"COCO_(train|val)2014_\d{12}\.jpg"),
-        {"train": (82_783, 113_287), "dev": (40_504, 5_000), "val": (40_504, 5_000), "test": (5_000,)},
+        {"train": (82_783, 113_287), "dev": (40_504, 5_000), "test": (5_000,)},
     ),
 )
 
@@ -33,6 +33,7 @@ DATA_SETS = (
 def shortage(split: str, pictures: Sequence[str]) -> str | None:
     """What is wrong with the number of a split's pictures; None where that is right or not known.
 
+    :param split: train, dev or test
     :param pictures: file names, with or without folders
     """
     for known in DATA_SETS:

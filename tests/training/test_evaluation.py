@@ -164,6 +164,12 @@ def test_the_score_of_a_part_is_not_the_splits(
     assert str(caught.value).startswith(f"a score of the split dev needs all of its pictures: {why}")
 
 
+def test_a_split_is_known_by_its_other_names(data: Path, checkpoint: Path) -> None:
+    cut_short(data)
+    with pytest.raises(TrainingError, match="the list has 8"):
+        evaluate(checkpoint, data, "validation")
+
+
 def test_a_prepared_folder_that_skipped_a_picture(data: Path, checkpoint: Path, tmp_path: Path) -> None:
     (data / "images" / "dev3.jpg").write_bytes(b"words")
     prepare(data, tmp_path / "prepared", image_size=32)
