@@ -71,4 +71,7 @@ def _fingerprint(config: TrainConfig, state: State) -> str:
     bare = msgspec.structs.replace(
         config, phases=begun, data=data, card=Card("", "", "", ""), save_seconds=0.0
     )
-    return msgspec.json.encode(bare, order="sorted").decode()
+    said = msgspec.to_builtins(bare)
+    if not data.pictures:
+        del said["data"]["pictures"]  # runs of before there was this field go on
+    return msgspec.json.encode(said, order="sorted").decode()

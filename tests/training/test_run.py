@@ -16,7 +16,7 @@ from training.config import TrainConfig
 from training.errors import TrainingError
 from training.loop import Learner
 from training.run import Run
-from training.state import State, save_state
+from training.state import State, _fingerprint, save_state
 from training.tracking import Silence
 
 
@@ -120,3 +120,10 @@ def test_a_run_on_a_data_set_of_other_words(data: Path, tmp_path: Path) -> None:
     (other / "Flickr8k.token.txt").write_text(captions.replace("There is", "Behold"))
     with pytest.raises(TrainingError, match=r"holds a run with \d+ words, and the data set in .* has \d+: "):
         make_run(tiny_config(other), tmp_path)
+
+
+def test_a_run_of_before_a_data_set_could_be_shortened_goes_on(data: Path) -> None:
+    config = tiny_config(data)
+    whole, part = (other_data(pictures=count)(config) for count in (0, 3))
+    assert '"pictures"' not in _fingerprint(whole, State())
+    assert '"pictures":3' in _fingerprint(part, State())
