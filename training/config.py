@@ -72,10 +72,8 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warmup: Part = 0.05  # part of the phase in which the learning rate rises
     patience: NotNegative = 0  # the phase ends early after so many epochs without a better score; 0: never
     weight_decay: Rate = 0.01
-    betas: tuple[LessThanOne, LessThanOne] = (
-        0.9,
-        0.98,
-    )  # AdamW's, of the gradient's mean and of its square's
+    # AdamW's, of the gradient's mean and of its square's
+    betas: tuple[LessThanOne, LessThanOne] = (0.9, 0.98)
     dropout: LessThanOne = 0.0  # of words, picture and LSTM output; self_critical has none
     label_smoothing: Part = 0.0
     scheduled_sampling: Part = 0.0  # part of the words that are the decoder's own at the end of the phase
