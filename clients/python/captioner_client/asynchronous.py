@@ -11,7 +11,16 @@ import httpx
 
 from captioner_client.errors import CaptionerError, ServiceError, TimedOut
 from captioner_client.pictures import Picture, to_bytes
-from captioner_client.protocol import CONCURRENCY, TIMEOUT_S, Attempts, base_url, headers, query, read_answer
+from captioner_client.protocol import (
+    CONCURRENCY,
+    LIMITS,
+    TIMEOUT_S,
+    Attempts,
+    base_url,
+    headers,
+    query,
+    read_answer,
+)
 from captioner_client.results import Caption
 
 
@@ -24,9 +33,10 @@ class AsyncCaptioner:
         :param api_key: one of the service's keys, if it has any
         :param timeout: seconds that one picture may take, waiting and coming again included
         :raises ConnectionFailed: ``url`` is no address
+        :raises InvalidKey: no request can carry ``api_key``
         """
         self._timeout = timeout
-        self._http = httpx.AsyncClient(base_url=base_url(url), headers=headers(api_key))
+        self._http = httpx.AsyncClient(base_url=base_url(url), headers=headers(api_key), limits=LIMITS)
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -55,14 +65,13 @@ class AsyncCaptioner:
         attempts = Attempts(self._timeout)
         while True:
             try:
-                return read_answer(
-                    await self._http.post(
-                        "/caption",
-                        params=query(beam, n, tokens),
-                        files={"image": data},
-                        timeout=attempts.left_s,
-                    )
+                response = await self._http.post(
+                    "/caption",
+                    params=query(beam, n, tokens),
+                    files={"image": data},
+                    timeout=attempts.left_s,
                 )
+                return read_answer(response, response.content)
             except (httpx.HTTPError, ServiceError) as error:
                 await asyncio.sleep(attempts.pause_s(error))
 
@@ -88,6 +97,7 @@ class AsyncCaptioner:
         finally:
             for task in waiting:
                 task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)  # none outlives the client it uses
 
     async def _outcome(self, picture: Picture, beam: int) -> Caption | CaptionerError:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,16 @@ import httpx
 
 from captioner_client.errors import CaptionerError, ServiceError
 from captioner_client.pictures import Picture, to_bytes
-from captioner_client.protocol import CONCURRENCY, TIMEOUT_S, Attempts, base_url, headers, query, read_answer
+from captioner_client.protocol import (
+    CONCURRENCY,
+    LIMITS,
+    TIMEOUT_S,
+    Attempts,
+    base_url,
+    headers,
+    query,
+    read_answer,
+)
 from captioner_client.results import Caption
 
 
@@ -23,11 +33,14 @@ class Captioner:
         """
         :param url: where the service listens, ``http://127.0.0.1:8000``
         :param api_key: one of the service's keys, if it has any
-        :param timeout: seconds that one picture may take, waiting and coming again included
+        :param timeout: seconds that one picture may take, waiting and coming again included. The clock is
+            looked at whenever a piece of the picture has gone or one of the answer's body has come: a
+            connection that falls silent after that can take as long again. :class:`AsyncCaptioner` is exact.
         :raises ConnectionFailed: ``url`` is no address
+        :raises InvalidKey: no request can carry ``api_key``
         """
         self._timeout = timeout
-        self._http = httpx.Client(base_url=base_url(url), headers=headers(api_key))
+        self._http = httpx.Client(base_url=base_url(url), headers=headers(api_key), limits=LIMITS)
 
     def close(self) -> None:
         self._http.close()
@@ -54,14 +67,14 @@ class Captioner:
         attempts = Attempts(self._timeout)
         while True:
             try:
-                return read_answer(
-                    self._http.post(
-                        "/caption",
-                        params=query(beam, n, tokens),
-                        files={"image": data},
-                        timeout=attempts.left_s,
-                    )
-                )
+                with self._http.stream(
+                    "POST",
+                    "/caption",
+                    params=query(beam, n, tokens),
+                    files={"image": _Upload(data, attempts)},
+                    timeout=attempts.left_s,
+                ) as response:
+                    return read_answer(response, b"".join(attempts.in_time(response.iter_bytes())))
             except (httpx.HTTPError, ServiceError) as error:
                 time.sleep(attempts.pause_s(error))
 
@@ -89,3 +102,15 @@ class Captioner:
             return self.caption(picture, beam=beam)
         except CaptionerError as error:
             return error
+
+
+class _Upload(io.BytesIO):
+    """A picture that is read piece by piece as it is sent. httpx limits each step, never the sum of them."""
+
+    def __init__(self, data: bytes, attempts: Attempts) -> None:
+        super().__init__(data)
+        self._attempts = attempts
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._attempts.check()
+        return super().read(size)

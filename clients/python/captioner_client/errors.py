@@ -2,6 +2,7 @@
 
 CaptionerError
 ├── UnreadableFile           the picture cannot be read here: its file, or a PIL image
+├── InvalidKey               the API key holds what no request can carry
 ├── ConnectionFailed         nothing answers at that address, or the connection broke
 ├── TimedOut                 no answer within the client's timeout
 ├── InvalidAnswer            something answered that is not a captioning service
@@ -26,6 +27,10 @@ class CaptionerError(Exception):
 
 class UnreadableFile(CaptionerError):
     """The picture's file is missing or may not be read, or a PIL image cannot be encoded."""
+
+
+class InvalidKey(CaptionerError):
+    """The API key holds characters that no request can carry; it cannot be a service's key."""
 
 
 class ConnectionFailed(CaptionerError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -15,6 +18,7 @@ from captioner_client.errors import (
     CaptionerError,
     ConnectionFailed,
     InvalidAnswer,
+    InvalidKey,
     ServiceError,
     TimedOut,
     Unavailable,
@@ -24,6 +28,7 @@ from captioner_client.results import Caption
 TIMEOUT_S = 60.0
 CONCURRENCY = 16
 SHORTEST_PAUSE_S = 0.1
+LIMITS = httpx.Limits(max_connections=None)  # callers say how many at a time; httpx would stop at 100
 # A connection that was kept open may be closed at the moment it is used again; captioning twice is harmless.
 BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 # The service tried twice already, and the picture may be to blame: a third time might cost it another worker.
@@ -35,12 +40,18 @@ def base_url(url: str) -> httpx.URL:
     try:
         return httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ConnectionFailed(f"{url!r} is no address: {error}") from None
+        shown = re.sub("//.*@", "//", url)  # without a password
+        raise ConnectionFailed(f"{shown!r} is no address: {error}") from None
 
 
 def headers(api_key: str | None) -> dict[str, str]:
+    """:raises InvalidKey: no header can carry it"""
     named = {"User-Agent": "captioner-client"}
-    return {**named, "Authorization": f"Bearer {api_key}"} if api_key else named
+    if not api_key:
+        return named
+    if not (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()):
+        raise InvalidKey("the API key may have printable ASCII characters only, and no space around them")
+    return {**named, "Authorization": f"Bearer {api_key}"}
 
 
 def query(beam: int, n: int, tokens: bool) -> dict[str, Any]:
@@ -58,6 +69,17 @@ class Attempts:
     def left_s(self) -> float:
         """Seconds left for an attempt, above zero as httpx wants it."""
         return max(self._deadline - time.monotonic(), 0.001)
+
+    def check(self) -> None:
+        """:raises TimedOut: there is no time left"""
+        if time.monotonic() > self._deadline:
+            raise TimedOut("the service gave no answer in time")
+
+    def in_time(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """:raises TimedOut: they do not come in time, be each as quick as it may"""
+        for part in parts:
+            self.check()
+            yield part
 
     def pause_s(self, error: Exception) -> float:
         """Seconds to wait before the next attempt.
@@ -77,29 +99,29 @@ class Attempts:
             raise error
         if isinstance(error, httpx.ConnectError):
             raise ConnectionFailed(
-                f"nothing answers at {error.request.url.copy_with(raw_path=b'/')}"
+                f"nothing answers at {error.request.url.copy_with(raw_path=b'/', userinfo=b'')}"
             ) from error
         raise ConnectionFailed(f"the service cannot be reached: {error}") from error
 
 
-def read_answer(response: httpx.Response) -> Caption:
+def read_answer(response: httpx.Response, body: bytes) -> Caption:
     """:raises ServiceError: the service refused
     :raises InvalidAnswer: this is no answer of a captioning service
     """
     if response.status_code >= 400:
-        raise _error(response)
+        raise _error(response, body)
     try:
-        return Caption.from_json(response.json())
+        return Caption.from_json(json.loads(body))
     except (LookupError, TypeError, ValueError, AttributeError):
         raise InvalidAnswer(
             f"{response.url.host} answered {response.status_code} with something that is no caption"
         ) from None
 
 
-def _error(response: httpx.Response) -> ServiceError:
+def _error(response: httpx.Response, body: bytes) -> ServiceError:
     status = response.status_code
     try:
-        problem = response.json()
+        problem = json.loads(body)
         title, detail = str(problem["title"]), str(problem["detail"])
         code = str(problem["type"]).rpartition(":")[2]
     except (LookupError, TypeError, ValueError):  # a proxy's own page
