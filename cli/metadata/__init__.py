@@ -7,6 +7,7 @@ and XMP stays byte for byte what it was. No well-kept library does that: Pillow 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from contextlib import suppress
@@ -16,6 +17,12 @@ from cli.metadata import jpeg, png, tiff, webp, xmp
 from cli.metadata.parts import EXIF, XMP, Container, NotWritten, Part
 
 CONTAINERS: tuple[Container, ...] = (jpeg.Jpeg(), png.Png(), webp.WebP())
+# What cameras put there by themselves and nobody wrote: their names, or where a drone kept the picture.
+_BY_CAMERAS = re.compile(
+    r"((olympus|(konica )?minolta|kodak) )?digital (still ?)?camera|(minolta|sony) dsc"
+    r"|samsung( camera pictures)?|dcf 1\.0|exif[_ ]jpeg([_ ]picture)?|default|dcim[/\\].*",
+    re.IGNORECASE,
+)
 
 
 def describe_file(path: Path, text: str) -> None:
@@ -44,13 +51,18 @@ def describe(data: bytes, text: str) -> bytes:
     exif, packet = _payload(parts, EXIF), _payload(parts, XMP)
     own = xmp.own_description(packet)
     for found in (tiff.description(exif), xmp.foreign_description(packet)):
-        if found.strip() and found not in (own, text):
+        if found not in (own, text) and not _says_nothing(found):
             raise NotWritten(f"it has a description already: {found!r}")
     if own == text == tiff.description(exif):
         return data
     _put(container, parts, EXIF, tiff.with_description(exif, text))
     _put(container, parts, XMP, xmp.with_description(packet, text))
     return container.join(parts)
+
+
+def _says_nothing(found: str) -> bool:
+    words = " ".join(found.split())
+    return not words or _BY_CAMERAS.fullmatch(words) is not None
 
 
 def _payload(parts: list[Part], kind: str) -> bytes:

@@ -150,6 +150,51 @@ def test_a_blank_description_is_none() -> None:
     assert exif_and_xmp(describe(picture(exif=exif), TEXT)) == (TEXT, TEXT)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OLYMPUS DIGITAL CAMERA         ",
+        "SAMSUNG",
+        "Minolta DSC",
+        "SONY DSC",
+        "KONICA MINOLTA DIGITAL CAMERA",
+        "DCIM\\100MEDIA\\DJI_0001.JPG",
+        "DCIM/PANORAMA/0001.jpg",
+        "default",
+    ],
+)
+def test_what_a_camera_put_there_by_itself_is_none(text: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = text
+    packet = (  # as Lightroom copies it
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"><rdf:Description rdf:about="é"'
+        f' xmlns:dc="{DC}"><dc:rights/><dc:description>\n<rdf:Alt><rdf:li xml:lang="x-default">{text}'
+        "</rdf:li></rdf:Alt>\n</dc:description><dc:format>image/jpeg</dc:format></rdf:Description></rdf:RDF></x:xmpmeta>"
+    ).encode()
+    after = describe(picture(exif=exif, xmp=packet), TEXT)
+    assert exif_and_xmp(after) == (TEXT, TEXT)
+    for kept in ('about="é"', "<dc:rights/><dc:format>image/jpeg</dc:format>"):
+        assert kept.encode() in after
+
+
+@pytest.mark.parametrize("text", ["Grandma with her SONY DSC", "a default gateway", "DCIM"])
+def test_words_that_only_look_like_a_cameras_stay(text: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = text
+    with pytest.raises(NotWritten, match="already"):
+        describe(picture(exif=exif), TEXT)
+
+
+@pytest.mark.parametrize("blank", ["<d:description/>", "<d:description></d:description >"])
+def test_an_empty_element_makes_room_for_ours(blank: str) -> None:
+    packet = (
+        f'<r:RDF xmlns:r="{RDF}" xmlns:d="{DC}"><r:Description>{blank}<d:rights/></r:Description></r:RDF>'
+    )
+    after = describe(picture(xmp=packet.encode()), TEXT)
+    assert exif_and_xmp(after) == (TEXT, TEXT)
+    assert b"<r:Description><d:rights/></r:Description>" in after
+
+
 def test_what_follows_the_picture_stays(tmp_path: Path) -> None:
     film = b"a film that a telephone appended"
     for kind in KINDS:
