@@ -32,8 +32,8 @@ def caption(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="File for --jsonl or --csv, added to as captions come. Pictures that have a caption in it "
-            "are skipped, so a run that was stopped goes on."
+            help="File for --jsonl or --csv, added to as captions come. Pictures that have a caption and no "
+            "error in it are skipped, so a run that was stopped goes on."
         ),
     ] = None,
     write_exif: Annotated[
@@ -41,7 +41,8 @@ def caption(
         typer.Option(
             "--write-exif",
             help="Write each caption into its JPEG, PNG or WebP file (EXIF ImageDescription and XMP "
-            "dc:description) and change nothing else in it. A description that someone else wrote stays.",
+            "dc:description) and change nothing else in it. A description that someone else wrote stays; "
+            "what cameras put there by themselves, like OLYMPUS DIGITAL CAMERA, does not.",
         ),
     ] = False,
     beam: Annotated[int, typer.Option(min=1, max=MAX_BEAM, help="Beam width; 1 is greedy.")] = 1,
@@ -49,7 +50,12 @@ def caption(
         Path | None, typer.Option(help="Checkpoint folder.", show_default="bundled")
     ] = None,
     server: Annotated[
-        str | None, typer.Option(metavar="URL", help="Use a running service in place of a model here.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Use a running service in place of a model here. A picture of more than 10 MiB is sent "
+            "smaller: services take no more unless told to.",
+        ),
     ] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="CAPTIONER_API_KEY", help="Key for --server.", metavar="KEY")
@@ -101,8 +107,8 @@ def caption(
                 trouble = str(result)
                 entry = Entry(name, error=trouble)
             else:
-                entry = Entry(name, result.text, round(result.log_probability, 4))
                 trouble = _write(name, result.text) if write_exif else ""
+                entry = Entry(name, result.text, round(result.log_probability, 4), trouble)
             if line := form.line(entry):
                 to.write(above_bar + line)  # last, so that a run that is stopped here does this picture again
                 to.flush()

@@ -6,10 +6,16 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cli.listing import STDIN
 from model.errors import CaptionerError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_BYTES = 10 * 2**20  # that a service takes unless it was told otherwise
+LONGEST_SIDE = 1280  # pixels of a picture that has more bytes; the model looks at far fewer
 
 
 class Captioned(Protocol):
@@ -39,12 +45,12 @@ def by_service(url: str, api_key: str | None) -> Ask:
     better."""
     import captioner_client as client
 
-    hopeless = (client.ConnectionFailed, client.InvalidAnswer, client.Unauthorized)
+    hopeless = (client.ConnectionFailed, client.InvalidAnswer, client.InvalidKey, client.Unauthorized)
 
     def ask(sources: Iterator[Path | bytes], beam: int) -> Iterator[Captioned | Exception]:
         try:
             with client.Captioner(url, api_key) as captioner:
-                for result in captioner.caption_many(sources, beam=beam):
+                for result in captioner.caption_many(map(within_limit, sources), beam=beam):
                     if isinstance(result, hopeless):
                         raise result
                     yield result
@@ -52,6 +58,22 @@ def by_service(url: str, api_key: str | None) -> Ask:
             raise CaptionerError(str(error)) from None
 
     return ask
+
+
+def within_limit(picture: Path | bytes) -> Path | bytes | Image:
+    """The picture, or a smaller one where it has more bytes than a service takes."""
+    try:
+        size = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
+        if size <= MAX_BYTES:
+            return picture
+        from model.config import Preprocessing
+        from model.preprocessing import MAX_IMAGE_PIXELS, open_picture
+
+        smaller = open_picture(picture, Preprocessing(image_size=LONGEST_SIDE // 2), MAX_IMAGE_PIXELS)
+    except (OSError, CaptionerError):
+        return picture  # whoever reads it next says what is wrong with it
+    smaller.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    return smaller
 
 
 def results(names: Iterator[str], ask: Ask, beam: int) -> Iterator[tuple[str, Captioned | Exception]]:

@@ -24,7 +24,7 @@ class NotOurFile(CaptionerError):
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of a picture: a caption, or in its place an error."""
+    """What became of a picture: a caption, or in its place an error; both if the picture did not take it."""
 
     path: str
     caption: str = ""
@@ -63,17 +63,20 @@ class AltHtml:
 
 
 class JsonLines:
-    """One object a line: ``path``, ``caption`` and ``log_probability``, or ``path`` and ``error``."""
+    """One object a line: ``path``, ``caption`` and ``log_probability``, or ``path`` and ``error``.
+
+    A caption that could not be written into its picture has all four.
+    """
 
     header = ""
     beginning = '{"path": "'
 
     def line(self, entry: Entry) -> str:
         shown: dict[str, Any] = {"path": entry.path}
+        if entry.log_probability is not None:
+            shown.update(caption=entry.caption, log_probability=entry.log_probability)
         if entry.error:
             shown["error"] = entry.error
-        else:
-            shown.update(caption=entry.caption, log_probability=entry.log_probability)
         return json.dumps(shown) + "\n"
 
     def read(self, lines: Iterable[str]) -> Iterator[Entry]:

@@ -15,9 +15,9 @@ def open_text(path: Path, mode: str) -> IO[str]:
 
 
 def captioned(path: Path, form: JsonLines | Csv) -> frozenset[str]:
-    """Paths that have a caption in the file; it is then ready to be added to.
+    """Paths that have a caption and no error in the file; it is then ready to be added to.
 
-    What is not a caption, a failed picture or a line that was cut off, is taken out: it is tried again.
+    What else stands there, a failed picture or a line that was cut off, is taken out: it is tried again.
 
     :raises NotOurFile: the file holds something else; it is left alone
     """
@@ -31,7 +31,7 @@ def captioned(path: Path, form: JsonLines | Csv) -> frozenset[str]:
         with open_text(path, "r") as file, open_text(kept, "x") as to:
             to.write(form.header)
             for entry in form.read(file):
-                if entry.caption:
+                if entry.caption and not entry.error:
                     names.add(entry.path)
                     to.write(form.line(entry))
         kept.replace(path)

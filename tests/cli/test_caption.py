@@ -137,6 +137,22 @@ def test_a_run_that_was_stopped_goes_on(
     assert output.read_bytes() == whole
 
 
+@pytest.mark.parametrize("flag", ["--jsonl", "--csv"])
+def test_a_caption_that_its_picture_did_not_take_is_tried_again(
+    server: str, tmp_path: Path, flag: str
+) -> None:
+    film, output = tmp_path / "film.gif", tmp_path / "captions"
+    film.write_bytes(picture(kind="GIF"))
+    command = ("caption", str(film), flag, "--output", str(output), "--server", server)
+    for _ in range(2):
+        done = captioner(*command, "--write-exif")
+        assert (done.exit_code, done.stderr.count("not written")) == (1, 1)
+        said = output.read_text()
+        assert (said.count("a red ball"), said.count("not written")) == (1, 1)
+    assert captioner(*command).exit_code == 0
+    assert "not written" not in output.read_text()
+
+
 @pytest.mark.parametrize(
     ("flag", "content"),
     [
@@ -194,10 +210,11 @@ def test_without_a_service_or_a_way_in_the_run_ends_at_once(server: str, folder:
     assert isinstance(done.exception, CaptionerError)
     assert str(done.exception) == f"nothing answers at {address}/"
     assert done.output == ""
-    done = captioner("caption", str(folder), "--server", server, "--api-key", "wrong")
-    assert isinstance(done.exception, CaptionerError)
-    assert "key" in str(done.exception)
-    assert done.output == ""
+    for key in ("wrong", "schlüssel"):
+        done = captioner("caption", str(folder), "--server", server, "--api-key", key)
+        assert isinstance(done.exception, CaptionerError)
+        assert "key" in str(done.exception)
+        assert done.output == ""
 
 
 def test_where_no_picture_is_it_says_so(server: str, tmp_path: Path) -> None:
