@@ -10,6 +10,7 @@ const OTHERS = { beam: 5, n: 4 };
 
 const controllers = new WeakMap();
 const copies = new WeakMap(); // what was sent of each file
+const asking = new WeakSet(); // cards whose other captions are under way: a second press asks for nothing more
 
 /** Caption a card's picture; throws only a Problem of 401, after which the card can be sent again. */
 export async function captionCard(card) {
@@ -28,11 +29,15 @@ export async function captionCard(card) {
 
 /** Ask for several captions of a picture that has one; throws only a Problem of 401. */
 export async function fetchOthers(card) {
+  if (asking.has(card)) return;
+  asking.add(card);
   try {
     card.others(await send(card, OTHERS, "Looking for other captions…", (note) => card.note(note)));
   } catch (error) {
     if (error.name !== "AbortError") card.note(plainly(error, card.file));
     if (error.status === 401) throw error;
+  } finally {
+    asking.delete(card);
   }
 }
 

@@ -47,6 +47,15 @@ def test_other_captions_come_on_request_and_say_how_sure(captioned: Page) -> Non
     expect(captioned.locator(".others")).to_be_hidden()
 
 
+def test_a_second_press_while_they_come_asks_for_nothing_more(captioned: Page) -> None:
+    asked: list[str] = []
+    captioned.on("request", lambda request: asked.append(request.url))
+    others = captioned.get_by_role("button", name="Other captions")
+    others.evaluate("button => { button.click(); button.click(); }")
+    expect(captioned.locator(".others .text")).to_have_count(4)
+    assert len(asked) == 1
+
+
 def test_words_are_shaded_by_doubt_and_the_time_is_told(captioned: Page) -> None:
     captioned.get_by_text("How sure is it?").click()
     words = captioned.locator(".shaded span")
