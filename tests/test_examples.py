@@ -64,6 +64,10 @@ ALL = [block for document in DOCUMENTS for block in blocks(document)]
 RUNNABLE = [block for block in ALL if block.language in RUN]
 
 
+def test_readme_is_among_what_is_run() -> None:
+    assert {"sh", "python"} <= {block.language for block in RUNNABLE if block.document == "README.md"}
+
+
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with on_a_port(create_app(Settings(), FakeRunner())) as url:

@@ -18,15 +18,18 @@ from tests.pictures import picture
 from tests.service.fakes import FakeRunner, on_a_port
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        on_a_port(create_app(Settings(request_timeout=1.5), FakeRunner())) as url,
-    ):
+@pytest.fixture(scope="module", autouse=True)
+def hasty() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edge, "HEAD_S", 1.5)
         patch.setattr(edge, "READ_S", 0.6)
         patch.setattr(edge, "LINGER_S", 0.6)
+        yield
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with on_a_port(create_app(Settings(request_timeout=5), FakeRunner())) as url:
         yield url
 
 
@@ -84,8 +87,9 @@ def test_a_trickling_head_is_closed(url: str) -> None:
         assert is_closed_while_sending(client)
 
 
-def test_a_trickling_body_is_answered_408(url: str) -> None:
-    with connect(url) as client:
+def test_a_trickling_body_is_answered_408() -> None:
+    app = create_app(Settings(request_timeout=1.5), FakeRunner())
+    with on_a_port(app) as url, connect(url) as client:
         client.sendall(post(b"Content-Type: image/jpeg\r\nContent-Length: 1000\r\n"))
         client.settimeout(0.05)
         answer = b""

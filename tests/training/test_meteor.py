@@ -41,7 +41,7 @@ def test_without_java() -> None:
         meteor(CAPTIONS, REFERENCES)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("script", "why"),
     [
