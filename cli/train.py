@@ -12,7 +12,7 @@ def train(
     config: Annotated[
         str,
         typer.Argument(
-            help="A TOML file, or one that ships: flickr8k, coco-resnet152, coco-best, tiny.",
+            help="A TOML file, or one that ships: flickr8k, flickr8k-cpu, tiny, coco-best, coco-resnet152.",
             metavar="CONFIG",
         ),
     ],
