@@ -23,7 +23,7 @@ from training.dataset import Example, drop_unreadable, load_split
 from training.distributed import ALONE, Processes, SharedBatchNorm
 from training.errors import TrainingError
 from training.evaluation import Report, evaluate
-from training.features import Recipe, cached, compute
+from training.features import Recipe, cached
 from training.files import write_atomically
 from training.loop import Learner
 from training.metrics import cider
@@ -32,7 +32,7 @@ from training.pretrained import load_pretrained
 from training.schedule import is_over
 from training.state import load_state, save_state
 from training.tracking import Tracker
-from training.validation import greedy_captions
+from training.validation import BATCH, greedy_captions, images
 
 RUN = "run"  # folder beside the checkpoint's files: state, log, TensorBoard's files and cached features
 BEAM = 3  # the checkpoint is scored with greedy decoding and with this beam width
@@ -227,14 +227,12 @@ class Run:
 
     def _validate(self, network: CaptionNetwork, phase: Phase) -> float:
         """Greedy CIDEr-D on the validation split, in float32."""
-        recipe = Recipe(self.depth(phase))
-        resting = (
-            self._cached("validation", self.validation, recipe)
-            if recipe.depth
-            else compute(network, self.validation, self.config.preprocessing, Recipe(self._stages))
-        )
-        depth = recipe.depth or self._stages
-        captions = greedy_captions(network, self.vocabulary, self.config.decoding, resting[0], depth)
+        depth = self.depth(phase) if phase.views else 0
+        if depth:
+            parts = iter(self._cached("validation", self.validation, Recipe(depth))[0].split(BATCH))
+        else:
+            parts = images(network, self.validation, self.config.preprocessing, self.workers)
+        captions = greedy_captions(network, self.vocabulary, self.config.decoding, parts, depth)
         return cider(captions, [e.captions for e in self.validation])
 
     @property

@@ -26,7 +26,7 @@ from training.features import Recipe, compute
 from training.metrics import all_metrics, cider
 from training.prepare import prepare
 from training.published import shortage
-from training.validation import greedy_captions
+from training.validation import greedy_captions, images
 
 REFERENCES = [
     ["A dog runs .", "The dog is running ."],
@@ -90,8 +90,13 @@ def test_captions_from_features_are_the_same(data: Path, checkpoint: Path) -> No
     examples = load_split(data, "dev")
     depth = len(loaded.network.encoder.stages())
     features = compute(loaded.network, examples, loaded.config.preprocessing, Recipe(depth))
-    captions = greedy_captions(loaded.network, loaded.vocabulary, loaded.config.decoding, features[0], depth)
-    assert captions == [c.caption for c in evaluate(checkpoint, data, "dev").captions]
+    fresh = images(loaded.network, examples, loaded.config.preprocessing, workers=0)
+    expected = [c.caption for c in evaluate(checkpoint, data, "dev").captions]
+    for parts, begin in ((features, depth), (fresh, 0)):
+        assert (
+            greedy_captions(loaded.network, loaded.vocabulary, loaded.config.decoding, parts, begin)
+            == expected
+        )
 
 
 def run(*arguments: object) -> Result:
