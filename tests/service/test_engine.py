@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from model.caption import Caption
-from model.config import BUNDLED
+from model.config import BUNDLED, load_config
 from model.errors import InferenceError
 from service.batching import Job
 from service.engine import Engine
 from service.settings import SettingsError
+
+SIZE = load_config(BUNDLED).preprocessing.image_size
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def engine() -> Engine:
 
 
 def jobs(*shades: int) -> list[Job]:
-    pixels = [np.full((224, 224, 3), shade, np.uint8) for shade in shades]
+    pixels = [np.full((SIZE, SIZE, 3), shade, np.uint8) for shade in shades]
     later = time.monotonic() + 60
     return [Job(b"c", n, 1, later, False, memoryview(p).cast("B"), 0.0) for n, p in enumerate(pixels)]
 
