@@ -35,7 +35,7 @@ def test_every_file_of_ours_that_is_named_is_there(document: Path) -> None:
 def test_every_target_of_make_that_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for document in DOCUMENTS:
-        for target in re.findall(r"(?:`|^|[A-Z]+=\S+ )make ([a-z]+)", document.read_text("utf-8"), re.M):
+        for target in re.findall(r"(?:`|^|[A-Z]+=\S+ )make ([a-z-]+)", document.read_text("utf-8"), re.M):
             assert re.search(rf"^{target}:", makefile, re.M), f"{document.name}: make {target}"
 
 
