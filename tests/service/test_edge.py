@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
@@ -16,6 +15,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.pictures import picture
 from tests.service.fakes import FakeRunner, on_a_port
+from tests.service.wire import assert_problem, connect, everything, exchange, post
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,27 +33,6 @@ def url() -> Iterator[str]:
         yield url
 
 
-def connect(url: str) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=10)
-
-
-def everything(client: socket.socket) -> bytes:
-    """What the service sends until it closes the connection."""
-    answer = b""
-    try:
-        while data := client.recv(65536):
-            answer += data
-    except ConnectionResetError:
-        pass
-    return answer
-
-
-def exchange(url: str, request: bytes) -> bytes:
-    with connect(url) as client:
-        client.sendall(request)
-        return everything(client)
-
-
 def is_closed_while_sending(client: socket.socket) -> bool:
     """Send a byte now and then until the service has had enough, for at most 10 s."""
     for _ in range(200):
@@ -63,19 +42,6 @@ def is_closed_while_sending(client: socket.socket) -> bool:
             return True
         time.sleep(0.05)
     return False
-
-
-def post(headers: bytes, body: bytes = b"", path: bytes = b"/caption") -> bytes:
-    return b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n" + body
-
-
-def assert_problem(answer: bytes, *statuses: int) -> None:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert int(head.split()[1]) in statuses, answer
-    assert b"application/problem+json" in head.lower()
-    problem = json.loads(body)
-    assert problem["status"] in statuses
-    assert problem["request_id"].encode() in head
 
 
 def test_an_idle_connection_is_closed(url: str) -> None:

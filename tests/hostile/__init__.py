@@ -1,0 +1,1 @@
+"""The 74 rows of docs/RELIABILITY.md, each over real sockets against the real server process."""
