@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -90,10 +92,25 @@ class EncodedBatches:
         seeds = torch.randint(0, 2**62, (self.pictures,), generator=generator)
         # Without a generator of its own the loader would draw from the one that dropout draws from, in the
         # first step of an epoch alone, or in the first after a resume.
-        loader = DataLoader(self.pixels, batch_sampler=parts, num_workers=self.workers, generator=generator)
-        for rows, pixels in loader:
-            chance = torch.Generator().manual_seed(int(seeds[rows[0]]))
-            yield random_views(pixels, chance, self.size, self.crop)
+        yield from DataLoader(
+            self.pixels,
+            batch_sampler=parts,
+            num_workers=self.workers,
+            generator=generator,
+            collate_fn=_Views(seeds, self.size, self.crop),  # drawn where they are read: beside the training
+        )
+
+
+class _Views:
+    """Pictures of a part, as :class:`training.dataset.Pixels` gives them → their views uint8 [B, S, S, 3]."""
+
+    def __init__(self, seeds: Tensor, size: int, crop: tuple[float, float]) -> None:
+        self.seeds, self.size, self.crop = seeds, size, crop
+
+    def __call__(self, pictures: list[tuple[int, NDArray[np.uint8]]]) -> Tensor:
+        chance = torch.Generator().manual_seed(int(self.seeds[pictures[0][0]]))
+        pixels = torch.from_numpy(np.stack([pixels for _, pixels in pictures]))  # [B, R, R, 3]
+        return random_views(pixels, chance, self.size, self.crop)
 
 
 def plan(

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from model.network import CaptionNetwork
 from training.batches import Batch, Batches, plan
@@ -49,7 +49,7 @@ class Learner:
         self.processes = processes
         _release(network, phase.encoder_stages)
         self.optimizer = torch.optim.AdamW(_parameter_groups(network, phase), betas=phase.betas, fused=True)
-        self.average = AveragedModel(network, avg_fn=_moving_average(phase.ema_decay), use_buffers=True)
+        self.average = AveragedModel(network, multi_avg_fn=_moving_average(phase.ema_decay), use_buffers=True)
         self.loss: nn.Module = _Loss(network, objective, batches, bfloat16)
         if processes.count > 1:
             self.loss = DistributedDataParallel(self.loss, broadcast_buffers=False)
@@ -142,12 +142,19 @@ def _generator(seed: Sequence[int]) -> torch.Generator:
     return torch.Generator().manual_seed(_mix(seed))
 
 
-def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """Exponential moving average that looks back less at first, so that it soon forgets where it began."""
 
-    def average(old: Tensor, new: Tensor, updates: Tensor | int) -> Tensor:
-        keep = min(decay, (1 + int(updates)) / (10 + int(updates)))
-        return old + (new - old) * (1 - keep) if old.is_floating_point() else new
+    def average(old: Tensors, new: Tensors, updates: Tensor | int) -> None:
+        if old[0].is_floating_point():
+            keep = min(decay, (1 + int(updates)) / (10 + int(updates)))
+            get_ema_multi_avg_fn(keep)(old, new, updates)
+        else:
+            for counter, newer in zip(old, new, strict=True):
+                counter.copy_(newer)
 
     return average
 
