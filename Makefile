@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve training test browser generated-clients bench lock clean
+.PHONY: serve training test browser generated-clients corpus bench lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
@@ -25,6 +25,12 @@ browser:
 # Makes a Python and a TypeScript client from the OpenAPI document and captions a photo with each; needs npm.
 generated-clients: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.openapi.generate_clients
+
+# Sends every file below a folder and compares each answer with what Pillow alone decides.
+corpus: CORPUS ?= ../shared/corpus
+corpus: $(VENV)/.installed-dev
+	@test -d $(CORPUS) || { echo "no folder $(CORPUS): say CORPUS=FOLDER make corpus"; exit 1; }
+	CORPUS=$(CORPUS) $(VENV)/bin/pytest -rsP tests/hostile/test_corpus.py
 
 # Pictures to measure with: any folder of photographs.
 PHOTOS ?= ../shared/data/photos
