@@ -83,10 +83,11 @@ class Metadata(BaseModel):
     license: str
 
 
+_MALFORMED = problems(400)[400]["content"]  # a body that is no form at all
 _REFUSED: dict[int | str, dict[str, Any]] = {
     400: {
-        "description": "No file field `image`, or not a JPEG or PNG",
-        "content": {"application/json": {"example": WRONG_TYPE}},
+        "description": "No file field `image`, or not a JPEG or PNG; malformed request",
+        "content": {"application/json": {"example": WRONG_TYPE}, **_MALFORMED},
     }
 }
 

@@ -28,11 +28,17 @@ _UNREADY: dict[int | str, dict[str, Any]] = {
         "content": {"application/json": {"example": {**HEALTH_EXAMPLE, "status": "draining"}}},
     }
 }
+_NO_KEY = {"security": [{}]}  # where keys are set, these routes stay open
 _METRICS_EXAMPLE = 'captioner_requests_total{code="200",route="/caption"} 600.0\ncaptioner_queue_depth 3.0\n'
 
 
 @router.get(
-    "/health", summary="Readiness", response_model=Health, response_description="Ready", responses=_UNREADY
+    "/health",
+    summary="Readiness",
+    response_model=Health,
+    response_description="Ready",
+    responses=_UNREADY,
+    openapi_extra=_NO_KEY,
 )
 @router.get(
     "/health/ready",
@@ -41,6 +47,7 @@ _METRICS_EXAMPLE = 'captioner_requests_total{code="200",route="/caption"} 600.0\
     response_model=Health,
     response_description="Ready",
     responses=_UNREADY,
+    openapi_extra=_NO_KEY,
 )
 async def health(request: Request, response: Response) -> Health:
     """200 when pictures can be captioned now; 503 while loading, draining or without a device worker.
@@ -67,7 +74,7 @@ async def health(request: Request, response: Response) -> Health:
     )
 
 
-@router.get("/health/live", summary="Liveness", response_description="Alive")
+@router.get("/health/live", summary="Liveness", response_description="Alive", openapi_extra=_NO_KEY)
 async def live() -> Liveness:
     """200 while the HTTP loop answers, whatever the state of the model.
 

@@ -26,7 +26,7 @@ def effort(examples: int) -> settings:
         derandomize=not EFFORT,
         database=None,
         deadline=None,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
 
