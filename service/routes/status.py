@@ -28,7 +28,7 @@ _UNREADY: dict[int | str, dict[str, Any]] = {
         "content": {"application/json": {"example": {**HEALTH_EXAMPLE, "status": "draining"}}},
     }
 }
-_NO_KEY = {"security": [{}]}  # where keys are set, these routes stay open
+_NO_KEY: dict[str, Any] = {"security": [{}]}  # where keys are set, these routes stay open
 _METRICS_EXAMPLE = 'captioner_requests_total{code="200",route="/caption"} 600.0\ncaptioner_queue_depth 3.0\n'
 
 

@@ -1,4 +1,4 @@
-"""Strategies: good pictures and good forms, and what can go wrong with them on their way."""
+"""Strategies: good pictures, and what can happen to them on their way."""
 
 from __future__ import annotations
 
@@ -46,16 +46,18 @@ def pictures() -> list[bytes]:
 
 def mutated() -> st.SearchStrategy[bytes]:
     """A picture to which one or two things happened."""
-    return st.builds(_applied, st.sampled_from(pictures()), st.lists(_mutation(), min_size=1, max_size=2))
+    return st.builds(applied, st.sampled_from(pictures()), st.lists(mutations(), min_size=1, max_size=2))
 
 
-def _applied(data: bytes, mutations: list[Mutation]) -> bytes:
-    for mutation in mutations:
+def applied(data: bytes, happened: list[Mutation]) -> bytes:
+    """``data`` after all that."""
+    for mutation in happened:
         data = mutation(data)
     return data
 
 
-def _mutation() -> st.SearchStrategy[Mutation]:
+def mutations() -> st.SearchStrategy[Mutation]:
+    """One thing that may happen to bytes on their way."""
     # a share of the length, or one of the first bytes: there stand sizes, tables and the chunks' lengths
     place = st.integers(0, 9999).map(lambda n: n / 9999) | st.integers(0, 400)
     few = st.binary(min_size=1, max_size=16)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -12,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile import oracle
-from tests.hostile.answers import NAME, assert_allowed, effort
+from tests.hostile.answers import NAME, allowed, assert_allowed, effort
+from tests.hostile.forms import Request, requests
 from tests.hostile.mutations import mutated
 from tests.pictures import picture
+from tests.service.processes import Service
+from tests.service.wire import assert_problem, connect, everything, status_of
 
 AT_ONCE = 8
 GOOD = picture(1)
@@ -46,3 +51,34 @@ def test_mutated_pictures_are_answered_as_pillow_decides(
     words = ", ".join(f"{count} × {status}" for status, count in sorted(counts.items()))
     print(words)
     measured(f"{sum(counts.values())} mutated pictures: {words}; none answered otherwise than Pillow decides")
+
+
+@pytest.mark.row(12, 13, 14, 28)
+@pytest.mark.timeout(7200)
+def test_no_form_gets_an_answer_that_is_not_declared(
+    service: Service, measured: Callable[[str], None]
+) -> None:
+    counts: Counter[int] = Counter()
+
+    @effort(80)
+    @given(requests())
+    def hold(request: Request) -> None:
+        with connect(service.url) as client:
+            with suppress(ConnectionError):  # it may have been refused before the end
+                client.sendall(request.data)
+                if not request.whole:
+                    client.shutdown(socket.SHUT_WR)
+            answer = everything(client)
+        status = status_of(answer)
+        if status or request.whole:  # who hangs up in the middle need not be answered
+            assert status in allowed()
+            assert NAME.encode() not in answer
+        if status not in (0, 200):
+            assert_problem(answer, *allowed())
+        counts[status] += 1
+
+    hold()
+    assert service.caption(GOOD).status_code == 200
+    words = ", ".join(f"{count} × {status}" for status, count in sorted(counts.items()))
+    print(words)
+    measured(f"{sum(counts.values())} mutated forms: {words or 'none'}")
