@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from model.errors import CaptionerError, InferenceError, TooManyPixels, UnreadablePicture, UnsupportedPicture
 from service.errors import (
     DeadlinePassed,
+    HeadTooLarge,
     KeyRequired,
     MalformedRequest,
     NotReady,
@@ -35,6 +37,7 @@ _EXAMPLES: tuple[CaptionerError, ...] = (
     InferenceError("the network gave no usable caption"),
     DeadlinePassed("no caption in time"),
 )
+_PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _REQUEST_ID = "5f0c2e1b9d8a4c7e"
 RETRY_AFTER = {
     "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
@@ -58,14 +61,27 @@ def _response(status: int, errors: list[CaptionerError]) -> dict[str, Any]:
     examples = {
         error.code: {"summary": error.title, "value": to_problem(error, _REQUEST_ID)} for error in errors
     }
-    schema = {"$ref": "#/components/schemas/Problem"}
     response: dict[str, Any] = {
         "description": "; ".join(error.title for error in errors),
-        "content": {PROBLEM_JSON: {"schema": schema, "examples": examples}},
+        "content": {PROBLEM_JSON: {"schema": _PROBLEM_SCHEMA, "examples": examples}},
     }
     if status in (429, 503):
         response["headers"] = RETRY_AFTER
     return response
+
+
+class _UriTooLong(MalformedRequest):
+    """As :mod:`service.edge` says it."""
+
+    status, title = 414, HTTPStatus.REQUEST_URI_TOO_LONG.phrase
+
+
+# What any route answers when a request's head is at fault, before the route sees it.
+HEAD_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: _response(400, [MalformedRequest("the Host header names no host")]),
+    414: _response(414, [_UriTooLong("this is not valid HTTP/1.1")]),
+    431: _response(431, [HeadTooLarge("at most 100 headers are taken")]),
+}
 
 
 def multipart_body(field: str, many: bool = False) -> dict[str, Any]:

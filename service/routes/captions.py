@@ -11,7 +11,7 @@ from starlette.requests import Request
 from model.errors import CaptionerError, InferenceError, PictureError
 from service.disconnect import while_connected
 from service.errors import WorkerLost
-from service.openapi import multipart_body, problems, raw_body
+from service.openapi import HEAD_PROBLEMS, multipart_body, problems, raw_body
 from service.problems import to_problem
 from service.schemas import CaptionResult, CaptionResults, FailedPicture, Options, Problem
 from service.state import state_of
@@ -19,7 +19,7 @@ from service.upload import read_pictures
 
 MAX_PICTURES = 32
 
-router = APIRouter(tags=["captions"])
+router = APIRouter(tags=["captions"], responses=HEAD_PROBLEMS)
 
 
 @router.post(

@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse
 from model.errors import InferenceError, UnsupportedPicture
 from service.disconnect import while_connected
 from service.errors import NotReady, UnsupportedBody, UnusableRequest, WorkerLost
-from service.openapi import multipart_body, problems
+from service.openapi import HEAD_PROBLEMS, multipart_body, problems
 from service.schemas import Options
 from service.state import AppState, state_of
 from service.upload import read_pictures
@@ -33,7 +33,7 @@ WRONG_TYPE = {"message": "Invalid file type/extension. Please provide an image i
 MISSING = "Input payload validation failed"
 POLL_S = 0.05
 
-router = APIRouter(prefix="/model", tags=["IBM MAX"])
+router = APIRouter(prefix="/model", tags=["IBM MAX"], responses=HEAD_PROBLEMS)
 
 
 class Prediction(BaseModel):

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from model.errors import InferenceError
 from service.errors import NotReady, WorkerLost
 from service.metrics import CONTENT_TYPE
-from service.openapi import RETRY_AFTER, problems
+from service.openapi import HEAD_PROBLEMS, RETRY_AFTER, problems
 from service.schemas import HEALTH_EXAMPLE, Card, Health, Liveness, ModelName, Queue
 from service.state import state_of
 
 VERSION = version("captioner")
 
-router = APIRouter(tags=["status"])
+router = APIRouter(tags=["status"], responses=HEAD_PROBLEMS)
 
 _UNREADY: dict[int | str, dict[str, Any]] = {
     503: {
