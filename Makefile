@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve training test browser generated-clients corpus bench lock clean
+.PHONY: serve training test browser generated-clients corpus audit bench lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
@@ -10,10 +10,14 @@ serve: $(VENV)/.installed-serve
 # What captioner train, prepare and evaluate need beyond serving.
 training: $(VENV)/.installed-train
 
+# What is run where others may reach it; tests start processes and make bad files on purpose.
+CODE := cli clients/python model service training
+
 test: $(VENV)/.installed-dev $(if $(CI),browser)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/bandit -q -r $(CODE) -c pyproject.toml
 	$(VENV)/bin/pytest
 
 # The page's tests drive Chromium, and are skipped, loudly, where there is none. Only CI installs it by itself.
@@ -31,6 +35,10 @@ corpus: CORPUS ?= ../shared/corpus
 corpus: $(VENV)/.installed-dev
 	@test -d $(CORPUS) || { echo "no folder $(CORPUS): say CORPUS=FOLDER make corpus"; exit 1; }
 	CORPUS=$(CORPUS) $(VENV)/bin/pytest -rsP tests/hostile/test_corpus.py
+
+# Known weaknesses of what is pinned; asks a database on the internet.
+audit: $(VENV)/.installed-dev
+	$(VENV)/bin/pip-audit --no-deps --disable-pip -r requirements/dev.txt
 
 # Pictures to measure with: any folder of photographs.
 PHOTOS ?= ../shared/data/photos
