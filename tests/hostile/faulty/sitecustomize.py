@@ -1,0 +1,22 @@
+"""On PYTHONPATH of the real service: its device worker's model then fails on pictures of certain colours."""
+
+from __future__ import annotations
+
+import sys
+
+if "service.worker" in sys.orig_argv:
+    import torch
+
+    from model.captioner import Captioner
+
+    caption = Captioner.caption
+
+    def failing(self, pixels, beams):
+        red, green, blue = (pixels[..., channel].mean(axis=(1, 2)) for channel in range(3))  # each [B]
+        if ((red > 250) & (green < 5) & (blue < 5)).any():
+            raise RuntimeError("a fault put in by a test")
+        if ((green > 250) & (red < 5) & (blue < 5)).any() and len(pixels) > 2:
+            raise torch.OutOfMemoryError("a fault put in by a test")
+        return caption(self, pixels, beams)
+
+    Captioner.caption = failing

@@ -1,0 +1,195 @@
+"""Rows 46 to 53: more requests, connections and departures than the service can take."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.hostile.conftest import Watch
+from tests.pictures import picture
+from tests.service.processes import Service, running, until
+from tests.service.wire import connect, post
+
+LIMIT = 32
+GOOD = picture(3)
+UPLOAD = post(b"Content-Type: image/jpeg\r\nConnection: close\r\nContent-Length: %d\r\n" % len(GOOD), GOOD)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _descriptors() -> None:
+    """A thousand connections need more descriptors than a shell often allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Service]:
+    """A service that takes little at a time."""
+    with running("--max-queue", str(LIMIT), "--max-batch-size", "1") as service:
+        yield service
+
+
+async def _ask(url: str, pause_s: float) -> tuple[int, float, str]:
+    """Status, seconds and Retry-After of one request on a connection of its own; status 0 is none."""
+    await asyncio.sleep(pause_s)
+    started = time.monotonic()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        writer.write(UPLOAD)
+        answer = await reader.read()
+        writer.close()
+    except OSError:
+        return 0, time.monotonic() - started, ""
+    head = answer.decode("latin-1").lower().partition("\r\n\r\n")[0]
+    retry = head.partition("retry-after: ")[2].partition("\r\n")[0]
+    return int(head.split()[1]) if head else 0, time.monotonic() - started, retry
+
+
+def arrive(url: str, count: int, a_second: float) -> list[tuple[int, float, str]]:
+    """So many requests, one after the other whether or not those before have been answered."""
+
+    async def all_of_them() -> list[tuple[int, float, str]]:
+        return await asyncio.gather(*(_ask(url, n / a_second) for n in range(count)))
+
+    return asyncio.run(all_of_them())
+
+
+@pytest.mark.row(46)
+def test_ten_times_the_capacity(small: Service, measured: Callable[[str], None]) -> None:
+    started = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        alone = [r.elapsed.total_seconds() for r in threads.map(lambda _: small.caption(GOOD), range(40))]
+    capacity = 40 / (time.monotonic() - started)
+    depths: list[int] = []
+    with ThreadPoolExecutor(1) as threads:
+        arriving = threads.submit(arrive, small.url, 600, 10 * capacity)
+        while not arriving.done():
+            health = httpx.get(f"{small.url}/health", timeout=30).json()
+            depths.append(health["queue"]["depth"])
+            time.sleep(0.05)
+        answers = arriving.result()
+    statuses = Counter(status for status, _, _ in answers)
+    assert statuses.keys() == {200, 429}
+    assert max(depths) <= LIMIT
+    retries = [int(retry) for status, _, retry in answers if status == 429]
+    assert min(retries) >= 1
+    time.sleep(max(retries))  # and what it said is true
+    assert small.caption(GOOD).status_code == 200
+    taken = sorted(seconds for status, seconds, _ in answers if status == 200)
+    refused = sorted(seconds for status, seconds, _ in answers if status == 429)
+    measured(
+        f"{statuses[200]} × 200, {statuses[429]} × 429, at {10 * capacity:.0f}/s; median 200 after "
+        f"{taken[len(taken) // 2]:.2f} s (8 clients: {sorted(alone)[20]:.2f} s), median 429 after "
+        f"{refused[len(refused) // 2] * 1000:.0f} ms, Retry-After {min(retries)} to {max(retries)} s; "
+        f"at most {max(depths)} of {LIMIT} in the queue"
+    )
+
+
+@pytest.mark.row(47)
+def test_a_thousand_at_once(small: Service, measured: Callable[[str], None]) -> None:
+    answers = arrive(small.url, 1000, 1e9)
+    statuses = Counter(status for status, _, _ in answers)
+    assert statuses.keys() == {200, 429}  # and no connection was reset
+    assert statuses[200] >= LIMIT
+    assert small.caption(GOOD).status_code == 200
+    measured(f"{statuses[200]} × 200, {statuses[429]} × 429, no reset")
+
+
+@pytest.mark.row(48)
+def test_a_thousand_idle_connections(url: str, http: httpx.Client, measured: Callable[[str], None]) -> None:
+    idle = [connect(url) for _ in range(1000)]
+    try:
+        started = time.monotonic()
+        assert http.get("/health").status_code == 200
+        health_s = time.monotonic() - started
+        assert http.post("/caption", files={"image": GOOD}).status_code == 200
+    finally:
+        for client in idle:
+            client.close()
+    measured(f"200, and /health after {health_s * 1000:.0f} ms")
+
+
+@pytest.mark.row(49)
+def test_hundreds_of_disconnects_during_the_upload(
+    url: str, http: httpx.Client, watch: Watch, measured: Callable[[str], None]
+) -> None:
+    for n in range(500):
+        with connect(url) as client:
+            client.sendall(UPLOAD[: len(UPLOAD) * (n % 9 + 1) // 10])
+    until(lambda: http.get("/health").json()["queue"]["depth"] <= 1)  # the neighbour's
+    assert http.post("/caption", files={"image": GOOD}).status_code == 200
+    files = [path for path in watch.scratch.rglob("*") if path.is_file()]
+    assert all("captioner-" in str(path) for path in files)  # the service's own, as before
+    measured("no file, nothing admitted left")
+
+
+@pytest.mark.row(50)
+def test_who_leaves_while_queued_costs_the_model_nothing(
+    small: Service, measured: Callable[[str], None]
+) -> None:
+    def captioned() -> float:
+        return small.metric("captioner_batch_size_sum")
+
+    before = captioned()
+    waiting = [connect(small.url) for _ in range(LIMIT - 2)]
+    for client in waiting:
+        client.sendall(UPLOAD)
+    until(lambda: captioned() > before)
+    for client in waiting:
+        client.close()
+    until(lambda: httpx.get(f"{small.url}/health", timeout=30).json()["queue"]["depth"] == 0)
+    assert small.caption(GOOD).status_code == 200
+    run = captioned() - before - 1
+    assert run < LIMIT - 2
+    measured(f"of {LIMIT - 2} pictures given up {run:.0f} had reached the model")
+
+
+@pytest.mark.row(51)
+def test_a_slow_decode_holds_up_nobody(http: httpx.Client, measured: Callable[[str], None]) -> None:
+    huge = picture(5, (7200, 5500), "PNG", compress_level=1)
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(http.post, "/caption", files={"image": huge})
+        beside = 0
+        while not slow.done():
+            assert http.post("/caption", files={"image": GOOD}).status_code == 200
+            beside += not slow.done()
+        answer = slow.result()
+    assert answer.status_code == 200
+    assert beside
+    measured(
+        f"{beside} others answered while 39.6 megapixels took {answer.json()['timing']['decode_ms']:.0f} ms"
+    )
+
+
+@pytest.mark.row(52)
+def test_a_bad_picture_among_good_ones(http: httpx.Client, measured: Callable[[str], None]) -> None:
+    pictures = [GOOD, GOOD[: len(GOOD) // 2], b"no picture", GOOD]
+    results = http.post("/captions", files=[("images", data) for data in pictures]).json()["results"]
+    assert [result.get("error", {}).get("status", 200) for result in results] == [200, 422, 415, 200]
+    with ThreadPoolExecutor(16) as threads:
+        answers = threads.map(
+            lambda n: http.post("/caption", files={"image": pictures[n % 4]}).status_code, range(64)
+        )
+        assert list(answers) == [200, 422, 415, 200] * 16
+    measured("200, 422, 415, 200")
+
+
+@pytest.mark.row(53)
+def test_a_mixture_leaves_nothing_behind(http: httpx.Client, measured: Callable[[str], None]) -> None:
+    """A minute of what ``make soak`` does for longer; the fixture looks at memory, files and threads."""
+    kinds = [GOOD, picture(8, (1280, 960), "PNG"), GOOD[:-400], b"GIF89a" + bytes(40), b"", bytes(50_000)]
+
+    def send(n: int) -> int:
+        return http.post("/caption", files={"image": kinds[n % len(kinds)]}).status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        statuses = Counter(threads.map(send, range(300)))
+    assert statuses == {200: 100, 422: 150, 415: 50}
+    measured("see “Soak” below")
