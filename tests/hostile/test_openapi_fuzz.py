@@ -9,8 +9,8 @@ import pytest
 import schemathesis
 from fastapi import FastAPI
 from hypothesis import strategies as st
-from schemathesis import Case
-from schemathesis.checks import load_all_checks, positive_data_acceptance
+from schemathesis import Case, Response
+from schemathesis.checks import load_all_checks, negative_data_rejection, positive_data_acceptance
 
 from service.app import create_app
 from service.settings import Settings
@@ -63,9 +63,20 @@ def test_every_answer_is_declared_where_keys_are_needed(case: Case, locked_url: 
 def hold(case: Case, url: str, **options: Any) -> None:
     """Send what schemathesis made; the answer is as the document declares, and says nothing of the inside."""
     response = case.call(base_url=url, **options)
-    case.validate_response(response, excluded_checks=EXCLUDED, transport_kwargs=options)
+    excluded = EXCLUDED + [negative_data_rejection] * _is_less_than_was_made(case, response)
+    case.validate_response(response, excluded_checks=excluded, transport_kwargs=options)
     assert response.headers["x-request-id"]
     if response.status_code >= 400:
         if (case.operation.path, response.status_code) != ("/model/predict", 400):  # IBM MAX had another form
             assert response.json().keys() == PROBLEM
         assert not [word for word in NEVER_SAID if word in response.content]
+
+
+def _is_less_than_was_made(case: Case, response: Response) -> bool:
+    """A form's forbidden field that is a list of empty lists is not sent: what arrives is a good form."""
+    sent = response.request.body
+    return (
+        isinstance(case.body, dict)
+        and isinstance(sent, bytes)
+        and sent.count(b"Content-Disposition: form-data") < len(case.body)
+    )
