@@ -9,7 +9,6 @@ from fastapi import FastAPI, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -18,7 +17,7 @@ from service.admission import Admission
 from service.board import Board
 from service.decode import DecodePool
 from service.metrics import Metrics
-from service.middleware import ApiKeys, RequestContext
+from service.middleware import ApiKeys, Cors, RequestContext
 from service.pipeline import Pipeline
 from service.problems import problem_response
 from service.routes import captions, ibm_max, pages, status
@@ -86,7 +85,7 @@ def create_app(settings: Settings, runner: Runner, board: Board | None = None, f
         app.add_middleware(ApiKeys, keys=settings.api_keys)
     if settings.cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],

@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.board import Board
@@ -115,6 +117,22 @@ def _check_head(scope: Scope) -> None:
 
 class ClientGone(Exception):
     """The client closed the connection; there is nobody to answer."""
+
+
+class Cors(CORSMiddleware):
+    """Lets pages of the configured origins call; a preflight that is refused gets a problem document."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        return response if response.status_code == 200 else _PreflightRefused()
+
+
+class _PreflightRefused(Response):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = MalformedRequest(
+            "pages of this origin may not call so"
+        )
+        await problem_response(error, scope["state"]["request_id"])(scope, receive, send)
 
 
 class ApiKeys:

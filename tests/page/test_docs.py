@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.page.browser import page_at, sample
 from tests.page.conftest import CAPTION
 
 
+@pytest.mark.row(71)
 def test_a_picture_can_be_tried(browser: Browser, url: str) -> None:
     with page_at(browser, "about:blank") as page:
         asked: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
 from tests.page.browser import add, file, generate, sample
@@ -97,6 +98,7 @@ def test_pictures_can_be_removed(page: Page) -> None:
     expect(page.locator("#progress")).to_be_hidden()
 
 
+@pytest.mark.row(70)
 def test_a_file_name_is_only_text(page: Page) -> None:
     evil = "<img src=x onerror=alert(1)>\"'&.jpg"
     add(page, file(evil, picture()), file("<script>alert(2)</script>.png", b"no"))

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,7 +51,8 @@ def service(started: list[Service]) -> Service:
     return started[-1]
 
 
-def test_a_killed_worker_costs_no_answer(service: Service) -> None:
+@pytest.mark.row(55)
+def test_a_killed_worker_costs_no_answer(service: Service, measured: Callable[[str], None]) -> None:
     batches = service.metric("captioner_batch_size_count")
     restarts = service.metric("captioner_worker_restarts_total")
     with ThreadPoolExecutor(64) as threads:
@@ -59,8 +60,10 @@ def test_a_killed_worker_costs_no_answer(service: Service) -> None:
         until(lambda: service.metric("captioner_batch_size_count") >= batches + 2)
         (worker,) = service.children("worker")
         worker.kill()
+        killed = time.monotonic()
         until(lambda: not service.ready())
         until(service.ready)
+        back_s = time.monotonic() - killed
         responses = [answer.result() for answer in answers]
         statuses = Counter(response.status_code for response in responses)
         assert statuses.keys() <= {200, 503}
@@ -69,6 +72,7 @@ def test_a_killed_worker_costs_no_answer(service: Service) -> None:
         assert service.metric("captioner_worker_restarts_total") == restarts + 1
         assert service.caption(PICTURES[0]).status_code == 200
         assert httpx.get(f"{service.url}/health", timeout=30).json()["queue"]["depth"] == 0
+        measured(f"{statuses[200]} × 200, {statuses[503]} × 503, ready again after {back_s:.1f} s")
 
 
 def test_a_worker_killed_during_a_stop_is_still_replaced(service: Service) -> None:
@@ -85,35 +89,46 @@ def test_a_worker_killed_during_a_stop_is_still_replaced(service: Service) -> No
         assert service.wait() == 0
 
 
-def test_a_hung_worker_gives_504_and_is_replaced() -> None:
+@pytest.mark.row(56)
+def test_a_hung_worker_gives_504_and_is_replaced(measured: Callable[[str], None]) -> None:
     with running("--request-timeout", "3") as service:
         (worker,) = service.children("worker")
         worker.suspend()
+        suspended = time.monotonic()
         response = service.caption(PICTURES[0])
         assert response.status_code == 504
         until(lambda: worker not in service.children("worker") and bool(service.children("worker")))
         until(service.ready)
+        measured(f"504, replaced and ready {time.monotonic() - suspended:.1f} s after (deadline 3 s)")
         assert service.caption(PICTURES[0]).status_code == 200
         assert service.metric("captioner_worker_restarts_total") == 1
 
 
+@pytest.mark.row(61)
 @pytest.mark.parametrize("whole_group", [False, True])
-def test_a_stop_answers_what_was_accepted(service: Service, whole_group: bool) -> None:
-    with ThreadPoolExecutor(32) as threads:
-        answers = send(service, threads, 32)
+def test_a_stop_answers_what_was_accepted(
+    service: Service, whole_group: bool, measured: Callable[[str], None]
+) -> None:
+    with ThreadPoolExecutor(64) as threads:
+        answers = send(service, threads, 64)
         until(lambda: httpx.get(f"{service.url}/health", timeout=30).json()["queue"]["depth"] >= 4)
         if whole_group:
             os.killpg(service.process.pid, signal.SIGTERM)
         else:
             service.process.send_signal(signal.SIGTERM)
+        until(lambda: not service.ready())
         statuses = Counter(answer.result().status_code for answer in answers)
         assert statuses.keys() <= {200, 503}
         assert statuses[200] >= 4
         assert service.wait() == 0
+        measured(f"exit 0; {statuses[200]} × 200, {statuses[503]} × 503")
         assert not any(line.startswith("Traceback") for line in service.lines)
 
 
-def test_a_stop_does_not_wait_for_slow_uploads_beyond_the_grace_period() -> None:
+@pytest.mark.row(62)
+def test_a_stop_does_not_wait_for_slow_uploads_beyond_the_grace_period(
+    measured: Callable[[str], None],
+) -> None:
     with running("--drain-timeout", "1", "--request-timeout", "150") as service:
         address = ("127.0.0.1", int(service.url.rsplit(":", 1)[1]))
         with socket.create_connection(address) as client:
@@ -122,10 +137,13 @@ def test_a_stop_does_not_wait_for_slow_uploads_beyond_the_grace_period() -> None
             )
             time.sleep(0.3)
             service.process.send_signal(signal.SIGINT)
+            stopped = time.monotonic()
             assert service.wait(60) == 0
+            measured(f"exit 0 after {time.monotonic() - stopped:.1f} s (grace period 1 s)")
 
 
-def test_a_stop_while_loading_exits_at_once() -> None:
+@pytest.mark.row(63)
+def test_a_stop_while_loading_exits_at_once(measured: Callable[[str], None]) -> None:
     service = Service()
     try:
         assert service.url
@@ -133,7 +151,9 @@ def test_a_stop_while_loading_exits_at_once() -> None:
         health = httpx.get(f"{service.url}/health")
         assert (health.status_code, health.json()["status"]) == (503, "loading")
         service.process.send_signal(signal.SIGTERM)
+        stopped = time.monotonic()
         assert service.wait() == 0
+        measured(f"exit 0 after {time.monotonic() - stopped:.1f} s")
     finally:
         stop(service)
 
@@ -158,12 +178,15 @@ def fails_to_start(*flags: str) -> str:
     return said[0]
 
 
-def test_a_port_in_use_is_said_in_one_line() -> None:
+@pytest.mark.row(64)
+def test_a_port_in_use_is_said_in_one_line(measured: Callable[[str], None]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"--port {port}: the port is in use" in fails_to_start("--port", str(port))
+    measured("one line, exit code 1")
 
 
+@pytest.mark.row(60)
 def test_a_missing_folder_for_temporary_files_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nonexistent/folder")
     with pytest.raises(StartError, match="temporary files"):
