@@ -70,7 +70,7 @@ def mutations() -> st.SearchStrategy[Mutation]:
         st.builds(_leave_out, place, length),
         st.builds(_repeat, place, length),
         st.builds(_splice, place, st.sampled_from(pictures()), place),
-        st.builds(_resize, st.sampled_from(EDGES), st.sampled_from(EDGES), st.booleans()),
+        st.builds(resized, st.sampled_from(EDGES), st.sampled_from(EDGES), st.booleans()),
     )
 
 
@@ -104,7 +104,7 @@ def _splice(place: float, other: bytes, other_place: float) -> Mutation:
     return lambda data: data[: _at(data, place)] + other[_at(other, other_place) :]
 
 
-def _resize(width: int, height: int, honest: bool) -> Mutation:
+def resized(width: int, height: int, honest: bool) -> Mutation:
     """Write other sizes into the header; ``honest``: with a checksum that agrees, where there is one."""
 
     def mutate(data: bytes) -> bytes:
