@@ -129,9 +129,7 @@ class Cors(CORSMiddleware):
 
 class _PreflightRefused(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = MalformedRequest(
-            "pages of this origin may not call so"
-        )
+        error = MalformedRequest("pages of this origin may not call so")
         await problem_response(error, scope["state"]["request_id"])(scope, receive, send)
 
 

@@ -24,6 +24,7 @@ from service.errors import (
 )
 
 FRAMING_BYTES = 16_384  # boundaries and part headers that may come with each picture
+MAX_PARTS = 64  # of a form; more is no mistake of somebody's but a flood
 
 
 def any_type(kind: str, filename: str) -> None:
@@ -128,6 +129,8 @@ class FormReader:
         self._max_bytes = max_bytes
         self._check_type = check_type
         self._count = 0
+        self._parts = 0
+        self._unusable: UnusableRequest | None = None
         self._ended = False
         self._name = b""
         self._value = b""
@@ -159,10 +162,15 @@ class FormReader:
     def finish(self) -> None:
         if not self._ended:
             raise MalformedRequest("the multipart body is not terminated")
+        if self._unusable:
+            raise self._unusable
         if not self._count:
             raise UnusableRequest(f"the file field {self._field!r} is missing")
 
     def _begin_part(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise MalformedRequest(f"a form may have at most {MAX_PARTS} parts", {"Connection": "close"})
         self._disposition = self._type = b""
         self._data = bytearray()
 
@@ -183,22 +191,34 @@ class FormReader:
         kind, options = parse_options_header(self._disposition)
         if kind != b"form-data" or b"name" not in options:
             raise MalformedRequest("a part of the multipart body has no form-data name")
-        if options[b"name"] != self._field.encode():
-            raise UnusableRequest(
-                f"unknown field in the form; the only one is the file field {self._field!r}"
-            )
-        if b"filename" not in options:
-            raise UnusableRequest(f"the field {self._field!r} was sent as text; send it as a file")
+        # What is well formed but of no use is answered at the end: what follows may be malformed.
+        self._unusable = self._unusable or self._fault(options)
+        if self._unusable:
+            return
         self._count += 1
-        if self._count > self._most:
-            raise UnusableRequest(f"the field {self._field!r} is taken at most {self._most} times a request")
         kind, _ = parse_options_header(self._type)
         self._check_type(kind.decode("latin-1"), options[b"filename"].decode("latin-1"))
 
+    def _fault(self, options: dict[bytes, bytes]) -> UnusableRequest | None:
+        """What is wrong with a part that bears these names."""
+        if options[b"name"] != self._field.encode():
+            return UnusableRequest(
+                f"unknown field in the form; the only one is the file field {self._field!r}"
+            )
+        if b"filename" not in options:
+            return UnusableRequest(f"the field {self._field!r} was sent as text; send it as a file")
+        if self._count == self._most:
+            return UnusableRequest(f"the field {self._field!r} is taken at most {self._most} times a request")
+        return None
+
     def _add_data(self, data: bytes, start: int, end: int) -> None:
+        if self._unusable:
+            return
         _append(self._data, memoryview(data)[start:end], self._max_bytes)
 
     def _end_part(self) -> None:
+        if self._unusable:
+            return
         self.pictures.append(bytes(self._data))
         self._data = bytearray()
 
