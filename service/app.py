@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -33,6 +34,7 @@ A picture's bytes decide what format it has, not its name or declared type. Ever
 document; 429 and 503 say with `Retry-After` when to come again.
 """
 
+ROUTERS = (captions.router, status.router, ibm_max.router, pages.router)
 TAGS = [
     {"name": "captions", "description": "Pictures in, sentences out."},
     {"name": "status", "description": "How the service is, and what it runs."},
@@ -75,10 +77,8 @@ def create_app(settings: Settings, runner: Runner, board: Board | None = None, f
     # The middleware decides; these let the OpenAPI page ask for a key and send it.
     schemes = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
     keys = [Security(scheme) for scheme in schemes] if settings.api_keys else []
-    app.include_router(captions.router, dependencies=keys)
-    app.include_router(status.router, dependencies=keys)
-    app.include_router(ibm_max.router, dependencies=keys)
-    app.include_router(pages.router)
+    for router in ROUTERS:
+        app.include_router(router, dependencies=keys if router is not pages.router else None)
     pages.mount_assets(app)
     # The last one added is the outermost.
     if settings.api_keys:
@@ -96,4 +96,15 @@ def create_app(settings: Settings, runner: Runner, board: Board | None = None, f
 
 
 async def _answer_problem(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        error.headers = {"Allow": ", ".join(sorted(_methods(request.url.path)))}
     return problem_response(error, request.state.request_id)
+
+
+def _methods(path: str) -> set[str]:
+    """All that a path can be asked with: Starlette names the methods of the first of its routes alone."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return {m for route in routes if route.path == path for m in route.methods or ()} or {
+        "GET",
+        "HEAD",
+    }  # a file
