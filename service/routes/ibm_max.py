@@ -12,7 +12,7 @@ import math
 import mimetypes
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -133,12 +133,15 @@ async def predict(request: Request) -> Predictions | JSONResponse:
     return Predictions(status="ok", predictions=predictions)
 
 
-@router.get("/predict", include_in_schema=False)
-async def probe(request: Request) -> None:
+async def probe(request: Request) -> NoReturn:
     """Answer 405, as the archived service did, and like it not before the model is loaded."""
     state = state_of(request)
     await _loaded(state, request.state.started + state.settings.request_timeout)
-    raise HTTPException(405, headers={"Allow": "POST"})
+    raise HTTPException(405)
+
+
+# No route of the interface, or a 405's Allow would name the method that has just been refused.
+router.add_route(f"{router.prefix}/predict", probe, methods=["GET"])
 
 
 @router.get(
