@@ -19,6 +19,7 @@ from model.errors import TooManyPixels, UnreadablePicture, UnsupportedPicture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_IMAGE_PIXELS = 40_000_000
+MAX_JPEG_SCANS = 32  # cameras and editors write 1 to about 12; each costs another pass over all pixels
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -39,7 +40,7 @@ def load_pixels(
     orientation is applied; transparency is laid on white.
 
     :raises UnsupportedPicture: the bytes are none of :data:`FORMATS`
-    :raises UnreadablePicture: they are, but damaged, cut off or empty
+    :raises UnreadablePicture: they are, but damaged, cut off, empty, or a JPEG of hundreds of scans
     :raises TooManyPixels: the header declares more than ``max_pixels``
     """
     return to_pixels(open_picture(source, config, max_pixels), config)
@@ -72,6 +73,8 @@ def _decode(head: bytes, stream: BinaryIO, config: Preprocessing, max_pixels: in
         raise TooManyPixels(
             f"the picture is {width:,} × {height:,} pixels; at most {max_pixels:,} pixels are taken"
         )
+    if image.format in ("JPEG", "MPO") and _scans(stream) > MAX_JPEG_SCANS:
+        raise UnreadablePicture(f"the JPEG has more than {MAX_JPEG_SCANS} scans")
     try:
         # JPEG can be decoded at half size almost for free; twice the target leaves the filter its work.
         if config.filter != "lanczos":
@@ -86,6 +89,15 @@ def _is_supported(head: bytes) -> bool:
     return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")) or (
         head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     )
+
+
+def _scans(stream: BinaryIO) -> int:
+    """How many scans a JPEG seems to have: markers of their start, which no entropy-coded data can hold."""
+    position = stream.tell()
+    stream.seek(0)
+    count = stream.read().count(b"\xff\xda")
+    stream.seek(position)
+    return count
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -68,6 +68,14 @@ def text_bomb() -> bytes:
     return png(8, 8, chunk(b"zTXt", text), grey_rows(8, 8))
 
 
+def many_scans(times: int) -> bytes:
+    """A progressive JPEG with so many copies of its last scan: each takes the decoder over all pixels."""
+    image = Image.new("RGB", (1000, 1000), (120, 130, 140))
+    jpeg = saved(image, "JPEG", progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    return jpeg[:last] + jpeg[last:-2] * times + jpeg[-2:]
+
+
 def frames(kind: str, count: int) -> bytes:
     """An animation of so many frames, made of one frame's bytes again and again."""
     if kind == "GIF":

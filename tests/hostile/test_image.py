@@ -19,6 +19,7 @@ from tests.hostile.pictures import (
     frames,
     grey_rows,
     huge_gif,
+    many_scans,
     opened,
     png,
     saved,
@@ -166,6 +167,18 @@ def test_text_that_unpacks_to_megabytes(service: Service, http: httpx.Client, me
         assert answer(http, text_bomb()).status_code == 422
     assert grown[0] < PEAK
     measured(f"422, {grown[0] / 2**20:.0f} MB")
+
+
+@pytest.mark.row(51)
+def test_a_jpeg_of_thousands_of_scans_is_not_begun(http: httpx.Client, measured: Measured) -> None:
+    bomb = many_scans(5000)
+    with opened(bomb) as image:
+        assert image.size == (1000, 1000)
+    assert answer(http, many_scans(1)).status_code == 200
+    refused = answer(http, bomb)
+    assert refused.status_code == 422
+    assert "scans" in refused.json()["detail"]
+    measured(f"a JPEG of 5,000 scans in {len(bomb) / 1000:.0f} KB: 422")
 
 
 @pytest.mark.row(38)
