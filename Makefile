@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve training test browser generated-clients corpus audit bench lock clean
+.PHONY: serve training test browser generated-clients corpus audit bench soak chaos lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
@@ -18,7 +18,7 @@ test: $(VENV)/.installed-dev $(if $(CI),browser)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/bandit -q -r $(CODE) -c pyproject.toml
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n 2 --dist loadfile
 
 # The page's tests drive Chromium, and are skipped, loudly, where there is none. Only CI installs it by itself.
 browser:
@@ -48,6 +48,15 @@ bench: $(VENV)/.installed-dev
 	$(VENV)/bin/python benchmarks/model_speed.py $(PHOTOS)
 	$(VENV)/bin/python benchmarks/http_load.py $(PHOTOS)
 	$(VENV)/bin/python benchmarks/kill_worker.py $(PHOTOS)
+
+# Thousands of requests, half of them hostile, and what the service holds on to; faults for MINUTES under load.
+soak: $(VENV)/.installed-dev
+	$(VENV)/bin/python benchmarks/soak.py --plot docs/images/soak.svg
+
+MINUTES ?= 10
+
+chaos: $(VENV)/.installed-dev
+	$(VENV)/bin/python benchmarks/chaos.py --minutes $(MINUTES)
 
 # Each stamp says which lock is installed; a second run finds it newer than the lock and installs nothing.
 $(VENV)/bin/python:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import socket
 import subprocess
@@ -58,12 +59,13 @@ def batch_totals(url: str) -> tuple[float, float]:
 
 
 @contextmanager
-def own_service() -> Iterator[tuple[str, int]]:
+def own_service(*flags: str, **environment: str) -> Iterator[tuple[str, int]]:
     """A service with the bundled checkpoint on a free port; gives its URL and process id once it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     program = str(Path(sys.executable).with_name("captioner"))
-    service = subprocess.Popen([program, "serve", "--port", str(port), "--log-level", "warning"])
+    command = [program, "serve", "--port", str(port), "--log-level", "warning", *flags]
+    service = subprocess.Popen(command, env={**os.environ, **environment})
     url = f"http://127.0.0.1:{port}"
     try:
         while not ready(url):
