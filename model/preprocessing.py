@@ -6,6 +6,7 @@ Normalisation is not here: it runs on the device (:meth:`model.network.CaptionNe
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_IMAGE_PIXELS = 40_000_000
 MAX_JPEG_SCANS = 32  # cameras and editors write 1 to about 12; each costs another pass over all pixels
 
+_MARKER = re.compile(
+    rb"\xff([\x02-\xcf\xd8-\xfe])"
+)  # all but those that have no length and may stand in a scan
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -92,11 +96,16 @@ def _is_supported(head: bytes) -> bool:
 
 
 def _scans(stream: BinaryIO) -> int:
-    """How many scans a JPEG seems to have: markers of their start, which no entropy-coded data can hold."""
+    """How many scans a JPEG has, or one more than are taken (ITU-T T.81, annex B): up to the image's end, for
+    behind it cameras put films, in which any bytes may stand."""
     position = stream.tell()
     stream.seek(0)
-    count = stream.read().count(b"\xff\xda")
+    data = stream.read()
     stream.seek(position)
+    count, at = 0, 2
+    while count <= MAX_JPEG_SCANS and (marker := _MARKER.search(data, at)) and marker[1] != b"\xd9":
+        count += marker[1] == b"\xda"
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     return count
 
 

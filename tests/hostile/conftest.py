@@ -49,7 +49,7 @@ class Neighbour(threading.Thread):
 class Held(NamedTuple):
     """What the service's processes hold."""
 
-    memory: int  # bytes
+    memory: int  # bytes of their own
     descriptors: int
     threads: int
     files: int  # in its folder for temporary files
@@ -61,7 +61,7 @@ class Held(NamedTuple):
         memory = descriptors = threads = 0
         for process in processes:
             with suppress(psutil.NoSuchProcess):
-                memory += process.memory_info().rss
+                memory += process.memory_full_info().uss
                 descriptors += process.num_fds()
                 threads += process.num_threads()
         return cls(memory, descriptors, threads, sum(1 for _ in scratch.rglob("*")))
@@ -89,8 +89,11 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(scratch))
         with running() as service:
-            with ThreadPoolExecutor(8) as threads:  # fills pools and caches
+            with ThreadPoolExecutor(8) as threads:  # fills pools and caches with the largest there is
                 list(threads.map(service.caption, [picture(n, (1600, 1200)) for n in range(24)]))
+                list(threads.map(service.caption, [picture(9, (7200, 5500), "PNG", compress_level=1)] * 2))
+                url, files = f"{service.url}/caption?beam=10", {"image": picture(9)}
+                list(threads.map(lambda _: httpx.post(url, files=files, timeout=100), range(8)))
             neighbour = Neighbour(service.url)
             neighbour.start()
             until(lambda: bool(neighbour.statuses))
