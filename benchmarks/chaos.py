@@ -13,17 +13,21 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import httpx
 import psutil
-from hostile_traffic import Answer, drawn, hostile, upload
+from hostile_traffic import BUSY, Answer, drawn, hostile, upload
 from http_load import own_service
 
 A_SECOND = 6  # requests that arrive, whether or not those before have been answered
 PICTURES = [drawn(seed) for seed in range(12)]
 FLAGS = ("--http-workers", "2", "--device", "cpu,cpu", "--request-timeout", "5")
 PAUSE_S = 4.0  # between the recovery from one fault and the next
-CUT_S = 8.0  # so long after a front end was killed or stopped, a connection may have broken because of it
+CUT_S = 2.0  # so long after a front end was killed, a client that has much to do may still find out
+ACCEPTED_S = 0.3  # a request that was sent so long before SIGTERM has been accepted
+RECOVER_S = 60.0
+HEAD = b"POST /caption HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
 
 
 class Chaos:
@@ -37,8 +41,8 @@ class Chaos:
         self.lost: list[str] = []
         self.wrong: list[str] = []
         self.recoveries: defaultdict[str, list[float]] = defaultdict(list)
-        self.front_end_hurt = float("-inf")
-        self.stopping = False
+        self.killed = float("-inf")  # when a front end last was
+        self.stopped = float("inf")  # when the service was told to stop
 
     def client(self) -> httpx.AsyncClient:
         # A connection for each request: one that is kept would lay its fate on the next.
@@ -46,21 +50,30 @@ class Chaos:
         return httpx.AsyncClient(base_url=self.url, timeout=40, limits=limits)
 
     def children(self, module: str) -> list[psutil.Process]:
-        return [c for c in self.service.children() if f"service.{module}" in c.cmdline()]
+        found = []
+        for child in self.service.children():
+            with suppress(psutil.NoSuchProcess):  # it ended while we looked
+                if f"service.{module}" in child.cmdline():
+                    found.append(child)
+        return found
 
     async def request(self, http: httpx.AsyncClient, number: int) -> Answer | None:
         """Send one picture and account for it."""
         self.sent += 1
+        sent = time.monotonic()
         try:
             answer = await upload(PICTURES[number])(http)
         except httpx.TransportError as error:
-            excused = time.monotonic() - self.front_end_hurt < CUT_S or self.stopping
-            self.outcomes["connection cut, front end killed" if not self.stopping else "not accepted"] += 1
-            if not excused:
+            if sent > self.stopped - ACCEPTED_S:
+                self.outcomes["not accepted, service stopping"] += 1
+            elif sent < self.killed + ACCEPTED_S and time.monotonic() < self.killed + CUT_S:
+                self.outcomes["connection cut, front end killed"] += 1
+            else:
+                self.outcomes["connection cut, for no reason"] += 1
                 self.lost.append(type(error).__name__)
             return None
         self.outcomes[str(answer.status)] += 1
-        if answer.status not in (200, 429, 503, 504):
+        if answer.status not in (200, *BUSY):
             self.lost.append(str(answer.status))
         if answer.status == 200 and answer.captions != (self.expected[number],):
             self.wrong.append(f"{answer.captions} for {self.expected[number]}")
@@ -79,6 +92,9 @@ class Chaos:
         await put()
         in_a_row = 0
         while in_a_row < 5:
+            if time.monotonic() - started > RECOVER_S:
+                self.lost.append(f"no captions again after: {name}")
+                break
             answer = await self.request(http, self.rng.randrange(len(PICTURES)))
             in_a_row = in_a_row + 1 if answer and answer.status == 200 else 0
             if not in_a_row:
@@ -87,23 +103,61 @@ class Chaos:
 
     async def signal_to(self, module: str, number: signal.Signals) -> None:
         process = self.rng.choice(self.children(module))
-        if module == "frontend":
-            self.front_end_hurt = time.monotonic()
+        if module == "frontend" and number == signal.SIGKILL:
+            self.killed = time.monotonic()
         process.send_signal(number)
-        if number == signal.SIGSTOP and module == "frontend":  # nobody replaces it: it goes on later
+        if module == "frontend" and number == signal.SIGSTOP:  # nobody replaces it: it goes on later
             await asyncio.sleep(3)
-            self.front_end_hurt = time.monotonic()
             process.send_signal(signal.SIGCONT)
 
     async def burst(self, http: httpx.AsyncClient) -> None:
         await asyncio.gather(*(self.request(http, n % len(PICTURES)) for n in range(600)))
 
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        url = httpx.URL(self.url)
+        return await asyncio.open_connection(url.host, url.port)
+
     async def idle_flood(self) -> None:
-        address = (self.url.split("/")[2].split(":")[0], int(self.url.rsplit(":", 1)[1]))
-        pairs = await asyncio.gather(*(asyncio.open_connection(*address) for _ in range(500)))
+        pairs = await asyncio.gather(*(self.connect() for _ in range(500)))
         await asyncio.sleep(3)
         for _, writer in pairs:
             writer.close()
+
+    async def slow_uploads(self) -> None:
+        """Twenty that take two seconds, and twenty that stop half-way."""
+
+        async def one(number: int) -> None:
+            picture = PICTURES[number % len(PICTURES)]
+            size = len(picture) // 10 + 1
+            pieces = [picture[n : n + size] for n in range(0, len(picture), size)]
+            stops = number % 2 == 0
+            reader, writer = await self.connect()
+            writer.write(HEAD % len(picture))
+            for piece in pieces[:5] if stops else pieces:
+                await asyncio.sleep(0.2)
+                writer.write(piece)
+            try:
+                start = (await asyncio.wait_for(reader.read(4096), 20)).split()
+                status = int(start[1]) if start else 0
+            except (ConnectionError, TimeoutError):
+                status = 0
+            writer.close()
+            if status not in ((408,) if stops else (200, 408)) + BUSY:
+                self.lost.append(f"slow upload: {status or 'no answer'}")
+
+        await asyncio.gather(*(one(n) for n in range(40)))
+
+    async def disconnects(self) -> None:
+        """A hundred clients leave: half of them while they send, half of them while they wait."""
+
+        async def one(number: int) -> None:
+            picture = PICTURES[number % len(PICTURES)]
+            _, writer = await self.connect()
+            writer.write(HEAD % len(picture) + (picture if number % 2 else picture[:500]))
+            await asyncio.sleep(self.rng.uniform(0, 0.3))
+            writer.close()
+
+        await asyncio.gather(*(one(n) for n in range(100)))
 
     async def hostile_uploads(self, http: httpx.AsyncClient) -> None:
         async def one(kind_number: int) -> None:
@@ -134,6 +188,8 @@ class Chaos:
             "600 requests at once": lambda: self.burst(http),
             "500 idle connections for 3 s": self.idle_flood,
             "96 hostile requests": lambda: self.hostile_uploads(http),
+            "40 slow uploads": self.slow_uploads,
+            "100 clients that leave": self.disconnects,
             "both cores taken for 5 s": self.hog,
         }
 
@@ -155,16 +211,22 @@ class Chaos:
                 over = True
 
             await asyncio.gather(put_faults(), self.load(http, lambda: over))
+            await asyncio.sleep(1)
+            depth = (await http.get("/health")).json()["queue"]["depth"]
+            if depth:
+                self.lost.append(f"{depth} pictures admitted that nobody waits for")
 
     async def stop(self) -> int:
         """SIGTERM under load; gives the exit code once every request has its outcome."""
         async with self.client() as http:
             loading = asyncio.create_task(self.load(http, lambda: not self.service.is_running()))
             await asyncio.sleep(2)
-            self.stopping = True
+            last = [asyncio.create_task(self.request(http, n % len(PICTURES))) for n in range(64)]
+            await asyncio.sleep(2 * ACCEPTED_S)
+            self.stopped = time.monotonic()
             self.service.send_signal(signal.SIGTERM)
             code = await asyncio.to_thread(self.service.wait, 30)
-            await loading
+            await asyncio.gather(loading, *last)
         return code
 
 
