@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator
 
 from service.board import Board
@@ -13,6 +14,7 @@ from service.runner import Runner
 from service.settings import Settings
 
 NOT_READY_RETRY_S = 2
+TIME_SHARE = 0.8  # of what a request has left may go by its estimate; the pace may change meanwhile
 UPLOADS_IN_MEMORY = 36  # of the largest size allowed, in one front end: one request of 32 pictures, and some
 
 
@@ -25,6 +27,7 @@ class Admission:
         self._board = board
         self._front_end = front_end
         self.limit = settings.max_queue
+        self._request_timeout = settings.request_timeout
         self._upload_room = UPLOADS_IN_MEMORY * settings.max_upload_bytes  # bytes
         self._runner = runner
         self._metrics = metrics
@@ -43,20 +46,21 @@ class Admission:
         """Turn a request away before its body is read, if none of its pictures could come in.
 
         :raises NotReady: loading, draining or without a worker
-        :raises QueueFull: as many pictures are in as may be
+        :raises QueueFull: as many pictures are in as may be, or as can be captioned in time
         """
         if (state := self.state) != "ok":
             self._metrics.rejected.labels(state).inc()
             raise NotReady(f"the service is {state}", {"Retry-After": str(NOT_READY_RETRY_S)})
-        self._check_room()
+        self._check_room(self._request_timeout)
 
     @contextlib.contextmanager
-    def admit(self) -> Iterator[None]:
+    def admit(self, deadline: float) -> Iterator[None]:
         """Hold a place for one picture.
 
-        :raises QueueFull: there is none
+        :param deadline: of its request, in seconds of :func:`time.monotonic`
+        :raises QueueFull: there is none, or it would come too late
         """
-        self._check_room()
+        self._check_room(deadline - time.monotonic())
         self._board.add_admitted(self._front_end, 1)
         try:
             yield
@@ -94,12 +98,18 @@ class Admission:
         finally:
             self._board.add_decoding(self._front_end, -1)
 
-    def _check_room(self) -> None:
-        if self.depth >= self.limit:
-            self._metrics.rejected.labels("queue-full").inc()
-            # By then the pictures that are in now will have been answered, at the present pace.
-            retry_s = max(1, math.ceil(self.depth * self._board.picture_s))
-            raise QueueFull(
-                f"{self.limit} pictures are waiting already; try again in {retry_s} s",
-                {"Retry-After": str(retry_s)},
-            )
+    def _check_room(self, left_s: float) -> None:
+        depth = self.depth
+        if depth >= self.limit:
+            reason, why = "queue-full", ""
+        elif depth and self._board.arrival_s > TIME_SHARE * left_s:
+            reason, why = "too-slow", ", which takes longer than this request may"
+        else:
+            return
+        self._metrics.rejected.labels(reason).inc()
+        # By then the pictures that are in now will have been answered, at the present pace.
+        retry_s = max(1, math.ceil(self._board.queue_s))
+        raise QueueFull(
+            f"{depth} pictures are waiting already{why}; try again in {retry_s} s",
+            {"Retry-After": str(retry_s)},
+        )

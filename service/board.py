@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 LOADING_S = 300.0  # before its first heartbeat a worker may take so long
+SILENT_S = 3.0  # a ready worker that shows no life for so long is not counted on
+REMEMBERED = 0.9  # of the known pace after another picture
 
 
 class Board:
@@ -31,7 +33,12 @@ class Board:
                 ("front_ends", [("admitted", np.int64), ("decoding", np.int64)], (front_ends,)),
                 (
                     "workers",
-                    [("heartbeat", np.float64), ("busy_since", np.float64), ("picture_s", np.float64)],
+                    [
+                        ("heartbeat", np.float64),
+                        ("busy_since", np.float64),
+                        ("picture_s", np.float64),
+                        ("largest_batch", np.int64),
+                    ],
                     (workers,),
                 ),
             ]
@@ -114,13 +121,40 @@ class Board:
         since = float(self._cells["workers"]["busy_since"][worker])
         return time.monotonic() - since if since else 0.0
 
-    def record_pace(self, worker: int, picture_s: float) -> None:
-        """Fold one batch's seconds per picture into the worker's moving average."""
-        paces = self._cells["workers"]["picture_s"]
-        paces[worker] = 0.8 * paces[worker] + 0.2 * picture_s if paces[worker] else picture_s
+    def record_pace(self, worker: int, seconds: float, pictures: int) -> None:
+        """Fold one batch into the worker's moving average of seconds a picture.
+
+        Each picture counts the same: a full batch, which says how fast a queue moves, weighs more than a
+        single picture that was slow for whatever reason.
+        """
+        cell = self._cells["workers"][worker]
+        kept = REMEMBERED**pictures if cell["picture_s"] else 0.0
+        cell["picture_s"] = kept * cell["picture_s"] + (1 - kept) * seconds / pictures
+        cell["largest_batch"] = max(cell["largest_batch"], pictures)
+
+    def knows_pace(self, worker: int) -> bool:
+        return bool(self._cells["workers"]["picture_s"][worker])
 
     @property
-    def picture_s(self) -> float:
-        """Seconds a picture takes, all workers together; 0 before the first batch."""
-        rates = [1 / pace for pace in self._cells["workers"]["picture_s"] if pace]
-        return 1 / sum(rates) if rates else 0.0
+    def queue_s(self) -> float:
+        """Seconds until the pictures that are in will have been captioned; 0 before the first batch."""
+        rate = sum(1 / pace for pace in self._paces())
+        return self.admitted / rate if rate else 0.0
+
+    @property
+    def arrival_s(self) -> float:
+        """Seconds until a picture that comes now will have been captioned; 0 before the first batch.
+
+        It waits for those before it, and then for its whole batch, to which later ones belong.
+        """
+        paces = self._paces()
+        if not paces:
+            return 0.0
+        batch = min(int(self._cells["workers"]["largest_batch"].max()), self.admitted / len(paces) + 1)
+        return self.queue_s + batch * max(paces)
+
+    def _paces(self) -> list[float]:
+        """Seconds a picture takes each worker that is ready; each that ever was, if none is."""
+        paces = [float(pace) for pace in self._cells["workers"]["picture_s"]]
+        ready = [pace for worker, pace in enumerate(paces) if 0 <= self.silence_s(worker) <= SILENT_S]
+        return [pace for pace in ready or paces if pace]

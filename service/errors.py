@@ -7,7 +7,7 @@ ServiceError
 ├── UploadTooLarge      413  more bytes than the limit
 ├── UnsupportedBody     415  neither multipart nor image/*
 ├── UnusableRequest     422  well formed, but a field is missing, unknown or out of range
-├── QueueFull           429  as many pictures admitted as the limit allows
+├── QueueFull           429  as many pictures admitted as the limit allows, or as can be captioned in time
 ├── HeadTooLarge        431  too many headers
 ├── NotReady            503  loading, draining, or no worker
 ├── WorkerLost          503  the worker died with this picture, twice

@@ -27,7 +27,7 @@ class Pipeline:
         :param started: when its request began; this and ``deadline`` in seconds of :func:`time.monotonic`
         :raises CaptionerError: any of the tree that concerns one picture
         """
-        with self.admission.admit():
+        with self.admission.admit(deadline):
             model = self.runner.model
             if model is None:
                 raise NotReady("the service is loading")

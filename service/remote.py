@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zmq.utils.monitor import parse_monitor_message
 
 from model.errors import InferenceError
-from service.board import Board
+from service.board import SILENT_S, Board
 from service.errors import DeadlinePassed, WorkerLost
 from service.messages import (
     Answered,
@@ -33,7 +33,6 @@ from service.messages import (
 from service.runner import Inference, ModelInfo, State
 
 RECONNECT_MS = 20
-SILENT_S = 3.0  # a ready worker that shows no life for so long is not counted on
 
 log = logging.getLogger("captioner.remote")
 

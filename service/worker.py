@@ -8,6 +8,7 @@ this process gone.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -143,6 +144,8 @@ class Worker:
         engine = Engine(checkpoint, self.spec.device)
         sizes = batch_sizes(self.spec.max_batch_size or engine.default_batch_size)
         engine.warm_up(sizes)
+        if not self.board.knows_pace(self.spec.index):
+            self._measure_pace(engine, sizes[-1])
         self.queue = BatchQueue(sizes, lambda: self.board.decoding, send_expired, pads=engine.pads)
         self.model = ModelInfo(engine.config, load_card(checkpoint), engine.device)
         log.info("worker ready on %s", engine.device)
@@ -155,7 +158,7 @@ class Worker:
             outcomes = engine.run(jobs, lambda: self.board.set_busy(self.spec.index, True))
             seconds = time.monotonic() - started
             self.board.set_busy(self.spec.index, False)
-            self.board.record_pace(self.spec.index, seconds / len(jobs))
+            self.board.record_pace(self.spec.index, seconds, len(jobs))
             self.metrics.observe_batch(len(jobs), reason)
             for job, outcome in zip(jobs, outcomes, strict=True):
                 if isinstance(outcome, str):
@@ -163,6 +166,14 @@ class Worker:
                 else:
                     queue_s = started - job.queued_at
                     send(job, Answered(job.id, outcome, queue_s, seconds, len(jobs)))
+
+    def _measure_pace(self, engine: Engine, size: int) -> None:
+        """Time one full batch, so that already a first burst is admitted by what the device can do."""
+        pixels = memoryview(bytes(3 * engine.config.preprocessing.image_size**2))
+        blank = Job(b"", 0, beam=1, deadline=math.inf, alone=False, pixels=pixels, queued_at=0.0)
+        started = time.monotonic()
+        engine.run([blank] * size, lambda: None)
+        self.board.record_pace(self.spec.index, time.monotonic() - started, size)
 
 
 def _refuse(reason: str) -> None:

@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -36,8 +38,17 @@ def small() -> Iterator[Service]:
         yield service
 
 
-async def _ask(url: str, pause_s: float) -> tuple[int, float, str]:
-    """Status, seconds and Retry-After of one request on a connection of its own; status 0 is none."""
+class Answer(NamedTuple):
+    """What one request got; status 0 is nothing. ``sent`` in seconds of :func:`time.monotonic`."""
+
+    status: int
+    sent: float
+    seconds: float
+    retry_s: int = 0
+
+
+async def _ask(url: str, pause_s: float) -> Answer:
+    """One request on a connection of its own."""
     await asyncio.sleep(pause_s)
     started = time.monotonic()
     try:
@@ -46,16 +57,17 @@ async def _ask(url: str, pause_s: float) -> tuple[int, float, str]:
         answer = await reader.read()
         writer.close()
     except OSError:
-        return 0, time.monotonic() - started, ""
+        return Answer(0, started, time.monotonic() - started)
     head = answer.decode("latin-1").lower().partition("\r\n\r\n")[0]
     retry = head.partition("retry-after: ")[2].partition("\r\n")[0]
-    return int(head.split()[1]) if head else 0, time.monotonic() - started, retry
+    status = int(head.split()[1]) if head else 0
+    return Answer(status, started, time.monotonic() - started, int(retry or 0))
 
 
-def arrive(url: str, count: int, a_second: float) -> list[tuple[int, float, str]]:
+def arrive(url: str, count: int, a_second: float) -> list[Answer]:
     """So many requests, one after the other whether or not those before have been answered."""
 
-    async def all_of_them() -> list[tuple[int, float, str]]:
+    async def all_of_them() -> list[Answer]:
         return await asyncio.gather(*(_ask(url, n / a_second) for n in range(count)))
 
     return asyncio.run(all_of_them())
@@ -75,15 +87,15 @@ def test_ten_times_the_capacity(small: Service, measured: Callable[[str], None])
             depths.append(health["queue"]["depth"])
             time.sleep(0.05)
         answers = arriving.result()
-    statuses = Counter(status for status, _, _ in answers)
+    statuses = Counter(answer.status for answer in answers)
     assert statuses.keys() == {200, 429}
     assert max(depths) <= LIMIT
-    retries = [int(retry) for status, _, retry in answers if status == 429]
+    retries = [answer.retry_s for answer in answers if answer.status == 429]
     assert min(retries) >= 1
     time.sleep(max(retries))  # and what it said is true
     assert small.caption(GOOD).status_code == 200
-    taken = sorted(seconds for status, seconds, _ in answers if status == 200)
-    refused = sorted(seconds for status, seconds, _ in answers if status == 429)
+    taken = sorted(answer.seconds for answer in answers if answer.status == 200)
+    refused = sorted(answer.seconds for answer in answers if answer.status == 429)
     measured(
         f"{statuses[200]} × 200, {statuses[429]} × 429, at {10 * capacity:.0f}/s; median 200 after "
         f"{taken[len(taken) // 2]:.2f} s (at capacity: {sorted(full)[48]:.2f} s), median 429 after "
@@ -92,10 +104,34 @@ def test_ten_times_the_capacity(small: Service, measured: Callable[[str], None])
     )
 
 
+@pytest.mark.row(46)
+def test_nobody_is_let_in_who_would_come_too_late(measured: Callable[[str], None]) -> None:
+    """A queue of 256 holds a minute's work of a model that captions four pictures a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).with_name("slow")))
+        with running("--request-timeout", "10", "--max-batch-size", "4") as service:
+            answers = arrive(service.url, 400, 40)
+            statuses = Counter(answer.status for answer in answers)
+            assert statuses.keys() == {200, 429}
+            assert statuses[200] >= 20  # five of the ten seconds, and what was answered meanwhile
+            taken = [answer for answer in answers if answer.status == 200]
+            for refused in (answer for answer in answers if answer.status == 429):
+                # Retry-After is true: whoever was in by then has been answered, with a batch to spare
+                before = [a.sent + a.seconds for a in taken if a.sent + 1 < refused.sent]
+                assert max(before, default=0.0) < refused.sent + refused.retry_s + 2
+            last = max(answer.sent + answer.retry_s for answer in answers if answer.status == 429)
+            time.sleep(max(0.0, last - time.monotonic()))
+            assert service.caption(GOOD).status_code == 200
+            slowest = max(answer.seconds for answer in taken)
+            measured(
+                f"of 400 at 10 × capacity {statuses[200]} × 200, the last after {slowest:.1f} of 10 s, no 504"
+            )
+
+
 @pytest.mark.row(47)
 def test_a_thousand_at_once(small: Service, measured: Callable[[str], None]) -> None:
     answers = arrive(small.url, 1000, 1e9)
-    statuses = Counter(status for status, _, _ in answers)
+    statuses = Counter(answer.status for answer in answers)
     assert statuses.keys() == {200, 429}  # and no connection was reset
     assert statuses[200] >= LIMIT
     assert small.caption(GOOD).status_code == 200

@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from collections import Counter
+from pathlib import Path
 
 import httpx
 
@@ -45,12 +46,49 @@ def test_beyond_the_queue_limit_requests_get_429_and_nothing_is_lost() -> None:
 
 def test_retry_after_follows_depth_and_pace() -> None:
     board = Board.private()
-    board.record_pace(0, 0.5)
+    board.record_pace(0, 4.0, 8)
     board.add_admitted(0, 8)
     with on_a_port(create_app(Settings(max_queue=8), FakeRunner(), board)) as url:
         response = httpx.post(f"{url}/caption", files={"image": picture()})
         assert_problem(response, 429, "queue-full")
         assert response.headers["retry-after"] == "4"  # 8 pictures of half a second
+
+
+def test_who_would_come_too_late_gets_429_before_it_is_sent() -> None:
+    board = Board.private()
+    board.record_pace(0, 8.0, 16)
+    with on_a_port(create_app(Settings(request_timeout=10), FakeRunner(), board)) as url:
+        board.add_admitted(0, 4)  # 2 s, and as much for a batch of 5
+        assert httpx.post(f"{url}/caption", files={"image": picture()}).status_code == 200
+        board.add_admitted(0, 12)  # 8 s
+        response = httpx.post(f"{url}/caption", files={"image": picture()})
+        assert_problem(response, 429, "queue-full")
+        assert response.headers["retry-after"] == "8"
+        assert 'captioner_rejected_total{reason="too-slow"} 1.0' in httpx.get(f"{url}/metrics").text
+
+
+def test_one_slow_batch_does_not_shut_the_door() -> None:
+    board = Board.private()
+    board.record_pace(0, 1.0, 16)
+    board.record_pace(0, 10.0, 1)
+    with on_a_port(create_app(Settings(request_timeout=10), FakeRunner(), board)) as url:
+        assert httpx.post(f"{url}/caption", files={"image": picture()}).status_code == 200  # nobody waits
+        board.add_admitted(0, 16)
+        assert httpx.post(f"{url}/caption", files={"image": picture()}).status_code == 429
+        for _ in range(2):
+            board.record_pace(0, 1.0, 16)
+        assert httpx.post(f"{url}/caption", files={"image": picture()}).status_code == 200
+
+
+def test_a_worker_that_is_gone_does_not_count(tmp_path: Path) -> None:
+    board = Board.create(tmp_path / "board", front_ends=1, workers=2)
+    for worker in (0, 1):
+        board.beat(worker)
+        board.record_pace(worker, 1.0, 1)
+    board.add_admitted(0, 6)
+    assert board.queue_s == 3.0
+    board.forget_worker(1)
+    assert board.queue_s == 6.0
 
 
 def test_several_pictures_are_counted_one_by_one() -> None:
