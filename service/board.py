@@ -30,7 +30,11 @@ class Board:
                 ("started", np.float64),
                 ("draining", np.int64),
                 ("restarts", np.int64),
-                ("front_ends", [("admitted", np.int64), ("decoding", np.int64)], (front_ends,)),
+                (
+                    "front_ends",
+                    [("admitted", np.int64), ("decoding", np.int64), ("heartbeat", np.float64)],
+                    (front_ends,),
+                ),
                 (
                     "workers",
                     [
@@ -99,7 +103,14 @@ class Board:
 
     def forget_front_end(self, front_end: int) -> None:
         """Its process is gone, and with it what it had admitted."""
-        self._cells["front_ends"][front_end] = (0, 0)
+        self._cells["front_ends"][front_end] = (0, 0, 0.0)
+
+    def beat_front_end(self, front_end: int) -> None:
+        self._cells["front_ends"]["heartbeat"][front_end] = time.monotonic()
+
+    def front_end_heartbeat(self, front_end: int) -> float:
+        """When the front end last showed life; 0 before it first did."""
+        return float(self._cells["front_ends"]["heartbeat"][front_end])
 
     def beat(self, worker: int) -> None:
         self._cells["workers"]["heartbeat"][worker] = time.monotonic()
@@ -112,13 +123,21 @@ class Board:
         self._cells["workers"]["busy_since"][worker] = 0.0
         self._cells["workers"]["heartbeat"][worker] = time.monotonic() + LOADING_S
 
+    def heartbeat(self, worker: int) -> float:
+        """When the worker last showed life, or in how long it must have."""
+        return float(self._cells["workers"]["heartbeat"][worker])
+
+    def busy_since(self, worker: int) -> float:
+        """When the worker's present batch began; 0 when idle."""
+        return float(self._cells["workers"]["busy_since"][worker])
+
     def silence_s(self, worker: int) -> float:
         """Seconds since the worker's last heartbeat; negative while it has time to load."""
-        return time.monotonic() - float(self._cells["workers"]["heartbeat"][worker])
+        return time.monotonic() - self.heartbeat(worker)
 
     def busy_s(self, worker: int) -> float:
         """Seconds that the worker has been at its present batch; 0 when idle."""
-        since = float(self._cells["workers"]["busy_since"][worker])
+        since = self.busy_since(worker)
         return time.monotonic() - since if since else 0.0
 
     def record_pace(self, worker: int, seconds: float, pictures: int) -> None:

@@ -22,6 +22,7 @@ from service.remote import RemoteRunner
 from service.settings import Settings
 
 FORCED_STOP_S = 1
+HEARTBEAT_S = 0.2
 
 
 class FrontEndSpec(msgspec.Struct, frozen=True):
@@ -76,7 +77,16 @@ async def serve(spec: FrontEndSpec) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, start_drain)
     loop.add_reader(sys.stdin.fileno(), os._exit, 1)  # closed: the supervisor is gone
+    beating = asyncio.create_task(_beat(board, spec.index))
     await server.serve(sockets=[socket.socket(fileno=spec.socket_fd)])
+    beating.cancel()
+
+
+async def _beat(board: Board, front_end: int) -> None:
+    """Show life for as long as the event loop goes round."""
+    while True:
+        board.beat_front_end(front_end)
+        await asyncio.sleep(HEARTBEAT_S)
 
 
 def main() -> None:

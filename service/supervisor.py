@@ -27,11 +27,11 @@ from model.errors import CaptionerError
 from service.board import Board
 from service.errors import START_REFUSED
 from service.settings import Settings
+from service.stillness import CHECK_S, Stillness
 
 BACKLOG = 2048
-CHECK_S = 0.25
 STOP_GRACE_S = 3.0
-HANG_MARGIN_S = 1.0  # a hung worker is replaced after the requests it holds have had their 504
+HANG_MARGIN_S = 1.0  # a hung process is replaced once the requests it holds have passed their deadline
 MAX_BACKOFF_S = 5.0
 
 log = logging.getLogger("captioner")
@@ -137,6 +137,7 @@ class Supervisor:
         worker_keepers = [asyncio.create_task(self._keep(child)) for child in self.workers]
         worker_keepers.append(asyncio.create_task(self._replace_silent_workers()))
         front_end_keepers = [asyncio.create_task(self._keep(child)) for child in self.front_ends]
+        front_end_keepers.append(asyncio.create_task(self._replace_silent_front_ends()))
         await self.stopping.wait()
         if not self.failed:
             log.info("stopping: what has been accepted is answered first")
@@ -208,15 +209,33 @@ class Supervisor:
             await asyncio.sleep(backoff_s)
 
     async def _replace_silent_workers(self) -> None:
-        """Kill a worker that shows no life for as long as any request may take; its keeper starts another."""
+        """Kill a worker that shows no life, or is at one batch, for as long as any request may take."""
+        signs = [(Stillness(), Stillness()) for _ in self.workers]
         while True:
             await asyncio.sleep(CHECK_S)
-            for index, child in enumerate(self.workers):
-                silent_s = max(self.board.silence_s(index), self.board.busy_s(index))
-                if silent_s > self.settings.request_timeout + HANG_MARGIN_S:
-                    log.error("%s has shown no life for %.1f s: it is replaced", child.name, silent_s)
+            for index, (alive, busy) in enumerate(signs):
+                loading = self.board.silence_s(index) < 0
+                heartbeat = 0.0 if loading else self.board.heartbeat(index)
+                silent_s = max(alive.look(heartbeat), busy.look(self.board.busy_since(index)))
+                if self._replace_if_silent(self.workers[index], silent_s):
                     self.board.forget_worker(index)
-                    child.kill()
+
+    async def _replace_silent_front_ends(self) -> None:
+        """The same for front ends, whose event loops show life: before their first sign they may load."""
+        signs = [Stillness() for _ in self.front_ends]
+        while True:
+            await asyncio.sleep(CHECK_S)
+            for index, alive in enumerate(signs):
+                silent_s = alive.look(self.board.front_end_heartbeat(index))
+                if self._replace_if_silent(self.front_ends[index], silent_s):
+                    self.board.forget_front_end(index)
+
+    def _replace_if_silent(self, child: Child, silent_s: float) -> bool:
+        if silent_s <= self.settings.request_timeout + HANG_MARGIN_S:
+            return False
+        log.error("%s has shown no life for %.1f s: it is replaced", child.name, silent_s)
+        child.kill()  # its keeper starts another
+        return True
 
 
 def _drop_empty_metrics(metrics: Path, pid: int) -> None:

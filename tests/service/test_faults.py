@@ -104,6 +104,38 @@ def test_a_hung_worker_gives_504_and_is_replaced(measured: Callable[[str], None]
         assert service.metric("captioner_worker_restarts_total") == 1
 
 
+@pytest.mark.row(56)
+def test_a_hung_front_end_is_replaced(measured: Callable[[str], None]) -> None:
+    with running("--http-workers", "2", "--request-timeout", "3") as service:
+        until(lambda: len(service.children("frontend")) == 2)
+        hung, other = service.children("frontend")
+        hung.suspend()
+        suspended = time.monotonic()
+        until(lambda: hung not in service.children("frontend") and len(service.children("frontend")) == 2)
+        measured(f"a stopped front end is replaced after {time.monotonic() - suspended:.1f} s (deadline 3 s)")
+        assert other in service.children("frontend")
+        assert any("has shown no life for" in line for line in service.lines)
+        for seed in range(8):
+            assert service.caption(PICTURES[seed]).status_code == 200
+
+
+def test_who_was_frozen_together_is_not_taken_for_hung() -> None:
+    with running("--http-workers", "2", "--request-timeout", "1") as service:
+        until(lambda: len(service.children("frontend")) == 2)
+        supervisor = psutil.Process(service.process.pid)
+        children = supervisor.children()
+        for process in (supervisor, *children):
+            process.suspend()
+        time.sleep(4)  # the longest a sign of life may take is 2
+        supervisor.resume()  # it looks first
+        time.sleep(1)
+        for process in children:
+            process.resume()
+        time.sleep(1)
+        assert set(service.children("frontend") + service.children("worker")) == set(children)
+        assert service.caption(PICTURES[0]).status_code == 200
+
+
 @pytest.mark.row(61)
 @pytest.mark.parametrize("whole_group", [False, True])
 def test_a_stop_answers_what_was_accepted(
