@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve training test browser generated-clients corpus audit bench soak chaos lock clean
+.PHONY: serve training test browser generated-clients corpus audit bench soak chaos neighbour lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
@@ -57,6 +57,10 @@ MINUTES ?= 10
 
 chaos: $(VENV)/.installed-dev
 	$(VENV)/bin/python benchmarks/chaos.py --minutes $(MINUTES)
+
+# What a good request and liveness take beside each kind of hostile traffic, against what they take alone.
+neighbour: $(VENV)/.installed-dev
+	$(VENV)/bin/python benchmarks/neighbour.py
 
 # Each stamp says which lock is installed; a second run finds it newer than the lock and installs nothing.
 $(VENV)/bin/python:

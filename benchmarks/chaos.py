@@ -67,7 +67,7 @@ class Chaos:
             if sent > self.stopped - ACCEPTED_S:
                 self.outcomes["not accepted, service stopping"] += 1
             elif sent < self.killed + ACCEPTED_S and time.monotonic() < self.killed + CUT_S:
-                self.outcomes["connection cut, front end killed"] += 1
+                self.outcomes["connection cut, front end killed or stopped"] += 1
             else:
                 self.outcomes["connection cut, for no reason"] += 1
                 self.lost.append(type(error).__name__)
@@ -106,9 +106,10 @@ class Chaos:
         if module == "frontend" and number == signal.SIGKILL:
             self.killed = time.monotonic()
         process.send_signal(number)
-        if module == "frontend" and number == signal.SIGSTOP:  # nobody replaces it: it goes on later
-            await asyncio.sleep(3)
-            process.send_signal(signal.SIGCONT)
+        if module == "frontend" and number == signal.SIGSTOP:
+            self.killed = float("inf")  # the service will kill it, which cuts what it holds
+            await asyncio.to_thread(psutil.wait_procs, [process], RECOVER_S)
+            self.killed = time.monotonic()
 
     async def burst(self, http: httpx.AsyncClient) -> None:
         await asyncio.gather(*(self.request(http, n % len(PICTURES)) for n in range(600)))
@@ -184,7 +185,7 @@ class Chaos:
             "device worker killed": lambda: self.signal_to("worker", signal.SIGKILL),
             "device worker stopped (SIGSTOP)": lambda: self.signal_to("worker", signal.SIGSTOP),
             "front end killed": lambda: self.signal_to("frontend", signal.SIGKILL),
-            "front end stopped for 3 s": lambda: self.signal_to("frontend", signal.SIGSTOP),
+            "front end stopped (SIGSTOP)": lambda: self.signal_to("frontend", signal.SIGSTOP),
             "600 requests at once": lambda: self.burst(http),
             "500 idle connections for 3 s": self.idle_flood,
             "96 hostile requests": lambda: self.hostile_uploads(http),
