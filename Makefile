@@ -85,8 +85,8 @@ $(VENV)/.installed-dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 # Resolves the newest versions that pyproject.toml allows, for every platform and Python it supports.
 lock: $(VENV)/bin/python
 	$(VENV)/bin/pip install --quiet uv
-	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header pyproject.toml -o requirements/serve.txt
-	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra train -c requirements/serve.txt pyproject.toml -o requirements/train.txt
+	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra openvino pyproject.toml -o requirements/serve.txt
+	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra openvino --extra train -c requirements/serve.txt pyproject.toml -o requirements/train.txt
 	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra dev -c requirements/train.txt pyproject.toml -o requirements/dev.txt
 
 clean:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -14,14 +17,27 @@ from model.caption import Caption, Word
 from model.decoding import Decoded, beam_search, greedy
 from model.encoder import channels_last
 from model.errors import InferenceError
-from model.network import Seen
+from model.network import CaptionNetwork, Seen
 from model.vocabulary import END_ID, PAD_ID, detokenize
+
+if TYPE_CHECKING:
+    from model.openvino_network import OpenVinoNetwork
+
+EngineName = Literal["auto", "torch", "openvino"]
+Precision = Literal["float32", "bfloat16"]
 
 
 def resolve_device(name: str) -> str:
     """``auto`` is a GPU where PyTorch finds one, else the CPU; any other name stays as it is."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def resolve_engine(name: EngineName, device: str) -> EngineName:
+    """``auto`` is OpenVINO on a CPU where it is installed, else PyTorch; any other name stays as it is."""
+    if name == "auto":
+        return "openvino" if device == "cpu" and find_spec("openvino") else "torch"
     return name
 
 
@@ -32,13 +48,26 @@ class Captioner:
         self.config = checkpoint.config
         self.vocabulary = checkpoint.vocabulary
         self.device = torch.device(device)
-        self.network = checkpoint.network.eval().to(self.device)
-        channels_last(self.network.encoder)
+        network = checkpoint.network.eval().to(self.device)
+        channels_last(network.encoder)
+        self.network: CaptionNetwork | OpenVinoNetwork = network
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Captioner:
         """:raises CheckpointError: see :func:`model.checkpoint.load`"""
         return cls(checkpoints.load(folder), device)
+
+    def on_openvino(self, precision: Precision = "float32") -> Captioner:
+        """The same checkpoint run by OpenVINO on the CPU; ``bfloat16`` is for the encoder.
+
+        :raises ImportError: OpenVINO is not installed
+        """
+        from model.openvino_network import OpenVinoNetwork
+
+        assert isinstance(self.network, CaptionNetwork)
+        twin = copy.copy(self)
+        twin.network = OpenVinoNetwork(self.network, self.config, precision)
+        return twin
 
     def warm_up(self, batch_sizes: Iterable[int]) -> None:
         """Run every batch size once, so that no user waits for a first time."""

@@ -1,4 +1,4 @@
-"""Greedy and beam search over a :class:`model.network.CaptionNetwork`, a whole batch at a time.
+"""Greedy and beam search over a :class:`model.network.Decoder`, a whole batch at a time.
 
 Both give the words' log-probabilities under the network's own softmax. Words that may not come next
 (specials, a repetition) are passed over, not renormalised away.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.config import Decoding
-from model.network import CaptionNetwork, Seen, State
+from model.network import Decoder, Seen, State
 from model.vocabulary import END_ID, PAD_ID, START_ID, UNK_ID
 
 
@@ -29,7 +29,7 @@ class Decoded(NamedTuple):
 
 
 @torch.inference_mode()
-def greedy(network: CaptionNetwork, seen: Seen, limits: Decoding) -> Decoded:
+def greedy(network: Decoder, seen: Seen, limits: Decoding) -> Decoded:
     """The likeliest word at each step, until every caption of the batch of B pictures has ended."""
     state = network.start(seen)
     embedding = seen.embedding
@@ -47,7 +47,7 @@ def greedy(network: CaptionNetwork, seen: Seen, limits: Decoding) -> Decoded:
 
 
 @torch.inference_mode()
-def beam_search(network: CaptionNetwork, seen: Seen, limits: Decoding, width: int) -> Decoded:
+def beam_search(network: Decoder, seen: Seen, limits: Decoding, width: int) -> Decoded:
     """The ``width`` captions of highest log-probability that beam search finds, K = width."""
     embedding = seen.embedding
     batch, device = embedding.shape[0], embedding.device
@@ -85,7 +85,7 @@ def _without_start(tokens: Tensor) -> Tensor:
 
 
 def _next_scores(
-    network: CaptionNetwork, word: Tensor, state: State, tokens: Tensor, limits: Decoding
+    network: Decoder, word: Tensor, state: State, tokens: Tensor, limits: Decoding
 ) -> tuple[Tensor, State]:
     """Log-probability of each word coming next, -inf for those that may not: [B, V]."""
     length = tokens.shape[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,16 @@ class State(NamedTuple):
         """Of the captions at these positions."""
         regions = None if self.regions is None else self.regions[rows]
         return State(self.h[:, rows], self.c[:, rows], regions)
+
+
+class Decoder(Protocol):
+    """What a search needs of a network: see :class:`CaptionNetwork` for each."""
+
+    def start(self, seen: Seen) -> State: ...
+
+    def first(self, state: State) -> Tensor: ...
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]: ...
 
 
 class CaptionNetwork(nn.Module):

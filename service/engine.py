@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from model.caption import Caption
-from model.captioner import Captioner, resolve_device
+from model.captioner import Captioner, EngineName, Precision, resolve_device, resolve_engine
 from model.config import Config
 from model.errors import InferenceError
 from service.batching import Job
@@ -22,17 +23,27 @@ log = logging.getLogger("captioner.engine")
 class Engine:
     """A :class:`model.captioner.Captioner` that takes jobs. Lives on one thread."""
 
-    def __init__(self, checkpoint: Path, device: str) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        device: str,
+        engine: EngineName = "auto",
+        precision: Precision = "float32",
+    ) -> None:
         """
         :raises CheckpointError: see :func:`model.checkpoint.load`
-        :raises SettingsError: there is no such device
+        :raises SettingsError: there is no such device, or OpenVINO is wanted where it cannot be had
         """
         device = resolve_device(device)
         _check_device(device)
         self.device = device
         self.pads = device.startswith("cuda")
         self.default_batch_size = 128 if self.pads else 16
+        engine = resolve_engine(engine, device)
+        _check_engine(engine, precision, device)
         self._captioner = Captioner.load(checkpoint, device)
+        if engine == "openvino":
+            self._captioner = self._captioner.on_openvino(precision)
         self._sizes: list[int] = []
 
     @property
@@ -100,3 +111,15 @@ def _check_device(device: str) -> None:
     if int(device.partition(":")[2] or 0) >= count:
         found = f"{count} CUDA device{'s' * (count != 1)} found"
         raise SettingsError(f"setting --device (CAPTIONER_DEVICE) is wrong: no {device} here, {found}")
+
+
+def _check_engine(engine: EngineName, precision: Precision, device: str) -> None:
+    wrong = "setting --engine (CAPTIONER_ENGINE) is wrong: "
+    if engine == "openvino" and device != "cpu":
+        raise SettingsError(f"{wrong}openvino runs on the CPU, not on {device}")
+    if engine == "openvino" and not find_spec("openvino"):
+        raise SettingsError(f"{wrong}OpenVINO is not installed: pip install 'captioner[openvino]'")
+    if engine == "torch" and precision != "float32":
+        raise SettingsError(
+            f"setting --precision (CAPTIONER_PRECISION) is wrong: {precision} needs OpenVINO on a CPU"
+        )

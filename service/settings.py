@@ -52,6 +52,14 @@ class Settings(BaseSettings):
     device: Annotated[CommaSeparated, AfterValidator(_devices)] = Field(
         ("auto",), description="auto, cpu, cuda, cuda:1, or several, comma-separated: one worker each."
     )
+    engine: Literal["auto", "torch", "openvino"] = Field(
+        "auto",
+        description="What runs the network: torch, openvino (CPU only), or auto: the faster one.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Of the encoder under OpenVINO; bfloat16 may be faster, and changes captions.",
+    )
     http_workers: int = Field(1, ge=1, le=64, description="Front-end processes sharing the device workers.")
     max_batch_size: int = Field(
         0,

@@ -165,6 +165,8 @@ class Supervisor:
             "index": index,
             "device": settings.device[index],
             "checkpoint": str(settings.checkpoint),
+            "engine": settings.engine,
+            "precision": settings.precision,
             "max_batch_size": settings.max_batch_size,
             "address": self.addresses[index],
             "board": str(self.directory / "board"),

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
+from model.captioner import EngineName, Precision
 from model.config import load_card
 from model.errors import CheckpointError
 from service.batching import BatchQueue, Job, batch_sizes
@@ -53,6 +54,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     index: int
     device: str
     checkpoint: str
+    engine: EngineName
+    precision: Precision
     max_batch_size: int
     address: str
     board: str
@@ -141,7 +144,7 @@ class Worker:
             send(job, Failed(job.id, "the deadline passed while the picture waited", expired=True))
 
         checkpoint = Path(self.spec.checkpoint)
-        engine = Engine(checkpoint, self.spec.device)
+        engine = Engine(checkpoint, self.spec.device, self.spec.engine, self.spec.precision)
         sizes = batch_sizes(self.spec.max_batch_size or engine.default_batch_size)
         engine.warm_up(sizes)
         if not self.board.knows_pace(self.spec.index):

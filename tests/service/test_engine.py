@@ -22,7 +22,7 @@ SIZE = load_config(BUNDLED).preprocessing.image_size
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    engine = Engine(BUNDLED, "cpu")
+    engine = Engine(BUNDLED, "cpu", "torch")
     engine.warm_up([1, 2, 4])
     return engine
 
@@ -95,3 +95,12 @@ def test_values_that_are_not_finite_give_no_caption(engine: Engine, monkeypatch:
     monkeypatch.setattr(bias, "data", torch.full_like(bias.data, float("nan")))
     outcomes = run(engine, 0, 255)
     assert outcomes == ["the network gave no finite caption for this picture"] * 2
+
+
+def test_openvino_is_refused_on_a_gpu_and_bfloat16_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="CAPTIONER_PRECISION"):
+        Engine(BUNDLED, "cpu", "torch", "bfloat16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SettingsError, match="CAPTIONER_ENGINE"):
+        Engine(BUNDLED, "cuda", "openvino")
