@@ -1,4 +1,4 @@
-"""What each way to run the network does to captions: a split's CIDEr-D, and how many captions stay as they were.
+"""What each way to run the network does to captions: a split's CIDEr-D, and how many stay as they were.
 
 python -m benchmarks.fidelity FLICKR8K [--split dev]
 """

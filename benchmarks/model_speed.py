@@ -2,7 +2,8 @@
 
 python benchmarks/model_speed.py FOLDER [--checkpoint DIR ...]
 
-Checkpoints, and the ways to run each, take turns at every batch, so that their ratio holds on a machine with other work to do.
+Checkpoints, and the ways to run each, take turns at every batch, so that their ratio holds on a machine with
+other work to do.
 """
 
 from __future__ import annotations
