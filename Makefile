@@ -47,6 +47,7 @@ bench: $(VENV)/.installed-dev
 	@test -d $(PHOTOS) || { echo "no folder $(PHOTOS): say PHOTOS=FOLDER make bench"; exit 1; }
 	$(VENV)/bin/python benchmarks/model_speed.py $(PHOTOS)
 	$(VENV)/bin/python benchmarks/http_load.py $(PHOTOS)
+	$(VENV)/bin/python benchmarks/front_end.py
 	$(VENV)/bin/python benchmarks/kill_worker.py $(PHOTOS)
 
 # Thousands of requests, half of them hostile, and what the service holds on to; faults for MINUTES under load.

@@ -42,24 +42,31 @@ TAGS = [
 ]
 
 
-def create_app(settings: Settings, runner: Runner, board: Board | None = None, front_end: int = 0) -> FastAPI:
+def create_app(
+    settings: Settings,
+    runner: Runner,
+    board: Board | None = None,
+    front_end: int = 0,
+    decoder: DecodePool | None = None,
+) -> FastAPI:
     """An application that captions with ``runner``.
 
     :param board: shared with the service's other processes; a private one unless given
     :param front_end: this process's row on the board
+    :param decoder: turns uploads into pixels; threads of this process unless given
     """
     board = board or Board.private()
     metrics = Metrics()
     admission = Admission(settings, board, front_end, runner, metrics)
-    decoder = DecodePool(settings.max_image_pixels)
-    pipeline = Pipeline(runner, admission, decoder, metrics)
+    pool = decoder or DecodePool(settings.max_image_pixels)
+    pipeline = Pipeline(runner, admission, pool, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         await runner.start()
         yield {"captioner": AppState(settings, runner, board, metrics, admission, pipeline)}
         await runner.stop()
-        decoder.close()
+        pool.close()
 
     app = FastAPI(
         title="Captioner",

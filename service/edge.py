@@ -13,6 +13,8 @@ from http import HTTPStatus
 from typing import Any
 
 import h11
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.errors import MalformedRequest
@@ -22,6 +24,23 @@ HEAD_S = 8.0  # for the head of a request to arrive, from the connection's start
 READ_S = 8.0  # for a client to take in what it was sent
 LINGER_S = 2.0  # for a client to notice the answer to an upload that was refused half-way
 MAX_HEAD_BYTES = 32_768
+FORCED_STOP_S = 1
+
+
+def server_config(app: ASGIApp) -> uvicorn.Config:
+    """How every front end serves its application."""
+    return uvicorn.Config(
+        app,
+        http=EdgeProtocol,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=FORCED_STOP_S,
+    )
 
 
 class EdgeProtocol(H11Protocol):

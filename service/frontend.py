@@ -16,12 +16,11 @@ import uvicorn
 
 from service.app import create_app
 from service.board import Board
-from service.edge import MAX_HEAD_BYTES, EdgeProtocol
+from service.edge import server_config
 from service.logs import set_up_logging
 from service.remote import RemoteRunner
 from service.settings import Settings
 
-FORCED_STOP_S = 1
 HEARTBEAT_S = 0.2
 
 
@@ -55,19 +54,7 @@ async def serve(spec: FrontEndSpec) -> None:
     settings = Settings.model_validate(spec.settings)
     board = Board.attach(Path(spec.board), settings.http_workers, len(spec.addresses))
     runner = RemoteRunner(spec.addresses, board, settings.request_timeout)
-    config = uvicorn.Config(
-        create_app(settings, runner, board, spec.index),
-        http=EdgeProtocol,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=FORCED_STOP_S,
-    )
-    server = Server(config)
+    server = Server(server_config(create_app(settings, runner, board, spec.index)))
     drains: list[asyncio.Task[None]] = []
 
     def start_drain() -> None:

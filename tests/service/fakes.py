@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.caption import Caption, Word
 from model.config import Config
-from service.edge import MAX_HEAD_BYTES, EdgeProtocol
+from service.edge import server_config
 from service.errors import DeadlinePassed
 from service.runner import Inference, ModelInfo, State
 
@@ -66,16 +66,9 @@ class FakeRunner:
 @contextmanager
 def on_a_port(app: FastAPI) -> Iterator[str]:
     """Serve the application on a free port of the loopback address; gives its URL."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            port=0,
-            http=EdgeProtocol,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-            log_config=None,
-            access_log=False,
-        )
-    )
+    config = server_config(app)
+    config.port = 0
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
