@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -17,14 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-import openvino
 import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
 from model.config import Config
 from model.network import CaptionNetwork, Seen, State
+
+# Importing OpenVINO reports that to its makers over the internet, from a forked process that may hang;
+# it does without where this package is not installed.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+
+import openvino  # noqa: E402
+from openvino.frontend import FrontEndManager  # noqa: E402
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: E402
 
 if TYPE_CHECKING:
     from model.captioner import Precision
@@ -161,7 +167,6 @@ def _trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]
 
 
 def _convert(module: nn.Module, inputs: tuple[Tensor, ...]) -> openvino.Model:
-    # Not openvino.convert_model(): that reports its use to the makers of OpenVINO.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that checks of sizes are traced once, and that tracing is old
         traced = torch.jit.freeze(torch.jit.trace(module.eval(), inputs, check_trace=False))
