@@ -21,7 +21,12 @@ class Board:
     """Counts of pictures in flight and signs of life; times are seconds of :func:`time.monotonic`."""
 
     def __init__(self, cells: np.ndarray[Any, Any]) -> None:
-        self._cells = cells
+        # plain arrays of each column: a memory map makes an object of its own class at every look
+        self._cells = cells = np.asarray(cells)
+        self._front_ends = cells["front_ends"]
+        self._admitted = self._front_ends["admitted"]
+        self._decoding = self._front_ends["decoding"]
+        self._workers = cells["workers"]
 
     @staticmethod
     def _layout(front_ends: int, workers: int) -> np.dtype[Any]:
@@ -88,48 +93,48 @@ class Board:
     @property
     def admitted(self) -> int:
         """Pictures admitted and not yet answered, over all front ends."""
-        return int(self._cells["front_ends"]["admitted"].sum())
+        return sum(self._admitted.tolist())
 
     @property
     def decoding(self) -> int:
         """Pictures being decoded at this moment, over all front ends."""
-        return int(self._cells["front_ends"]["decoding"].sum())
+        return sum(self._decoding.tolist())
 
     def add_admitted(self, front_end: int, change: int) -> None:
-        self._cells["front_ends"]["admitted"][front_end] += change
+        self._admitted[front_end] += change
 
     def add_decoding(self, front_end: int, change: int) -> None:
-        self._cells["front_ends"]["decoding"][front_end] += change
+        self._decoding[front_end] += change
 
     def forget_front_end(self, front_end: int) -> None:
         """Its process is gone, and with it what it had admitted."""
-        self._cells["front_ends"][front_end] = (0, 0, 0.0)
+        self._front_ends[front_end] = (0, 0, 0.0)
 
     def beat_front_end(self, front_end: int) -> None:
-        self._cells["front_ends"]["heartbeat"][front_end] = time.monotonic()
+        self._front_ends["heartbeat"][front_end] = time.monotonic()
 
     def front_end_heartbeat(self, front_end: int) -> float:
         """When the front end last showed life; 0 before it first did."""
-        return float(self._cells["front_ends"]["heartbeat"][front_end])
+        return float(self._front_ends["heartbeat"][front_end])
 
     def beat(self, worker: int) -> None:
-        self._cells["workers"]["heartbeat"][worker] = time.monotonic()
+        self._workers["heartbeat"][worker] = time.monotonic()
 
     def set_busy(self, worker: int, busy: bool) -> None:
-        self._cells["workers"]["busy_since"][worker] = time.monotonic() if busy else 0.0
+        self._workers["busy_since"][worker] = time.monotonic() if busy else 0.0
 
     def forget_worker(self, worker: int) -> None:
         """A new process takes its place: what the old one wrote no longer holds, and it has time to load."""
-        self._cells["workers"]["busy_since"][worker] = 0.0
-        self._cells["workers"]["heartbeat"][worker] = time.monotonic() + LOADING_S
+        self._workers["busy_since"][worker] = 0.0
+        self._workers["heartbeat"][worker] = time.monotonic() + LOADING_S
 
     def heartbeat(self, worker: int) -> float:
         """When the worker last showed life, or in how long it must have."""
-        return float(self._cells["workers"]["heartbeat"][worker])
+        return float(self._workers["heartbeat"][worker])
 
     def busy_since(self, worker: int) -> float:
         """When the worker's present batch began; 0 when idle."""
-        return float(self._cells["workers"]["busy_since"][worker])
+        return float(self._workers["busy_since"][worker])
 
     def silence_s(self, worker: int) -> float:
         """Seconds since the worker's last heartbeat; negative while it has time to load."""
@@ -146,13 +151,13 @@ class Board:
         Each picture counts the same: a full batch, which says how fast a queue moves, weighs more than a
         single picture that was slow for whatever reason.
         """
-        cell = self._cells["workers"][worker]
+        cell = self._workers[worker]
         kept = REMEMBERED**pictures if cell["picture_s"] else 0.0
         cell["picture_s"] = kept * cell["picture_s"] + (1 - kept) * seconds / pictures
         cell["largest_batch"] = max(cell["largest_batch"], pictures)
 
     def knows_pace(self, worker: int) -> bool:
-        return bool(self._cells["workers"]["picture_s"][worker])
+        return bool(self._workers["picture_s"][worker])
 
     @property
     def queue_s(self) -> float:
@@ -169,11 +174,11 @@ class Board:
         paces = self._paces()
         if not paces:
             return 0.0
-        batch = min(int(self._cells["workers"]["largest_batch"].max()), self.admitted / len(paces) + 1)
+        batch = min(int(self._workers["largest_batch"].max()), self.admitted / len(paces) + 1)
         return self.queue_s + batch * max(paces)
 
     def _paces(self) -> list[float]:
         """Seconds a picture takes each worker that is ready; each that ever was, if none is."""
-        paces = [float(pace) for pace in self._cells["workers"]["picture_s"]]
+        paces = [float(pace) for pace in self._workers["picture_s"]]
         ready = [pace for worker, pace in enumerate(paces) if 0 <= self.silence_s(worker) <= SILENT_S]
         return [pace for pace in ready or paces if pace]

@@ -51,5 +51,6 @@ class TextFormatter(JsonFormatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
         line = f"{self._time(record)} {record.levelname.lower():7} {record.getMessage()}{fields}"
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        if not line.isprintable():
+            line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

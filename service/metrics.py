@@ -49,6 +49,23 @@ class Metrics:
             registry=registry,
         )
         self.rejected = Counter("captioner_rejected", "Pictures turned away.", ["reason"], registry=registry)
+        # Looked up once: for each request labels() would make strings and take a lock.
+        self._stages = [self.stage_seconds.labels(stage) for stage in ("decode", "queue", "inference")]
+        self._routes: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    def observe_request(self, route: str, status: int, seconds: float) -> None:
+        """:param route: a route's path as the application declares it, so that there are few"""
+        if (route, status) not in self._routes:
+            counter = self.requests.labels(route, str(status))
+            self._routes[route, status] = counter, self.request_seconds.labels(route)
+        counter, histogram = self._routes[route, status]
+        counter.inc()
+        histogram.observe(seconds)
+
+    def observe_stages(self, *seconds: float) -> None:
+        """Seconds of one picture's decoding, queue and inference."""
+        for stage, value in zip(self._stages, seconds, strict=True):
+            stage.observe(value)
 
     def observe_batch(self, size: int, reason: str) -> None:
         self.batch_size.observe(size)

@@ -86,8 +86,7 @@ class RequestContext:
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        self.metrics.requests.labels(route, str(status)).inc()
-        self.metrics.request_seconds.labels(route).observe(seconds)
+        self.metrics.observe_request(route, status, seconds)
         quiet = route.startswith("/health") or route == "/metrics"
         log.log(
             logging.DEBUG if quiet else logging.INFO,

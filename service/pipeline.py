@@ -36,7 +36,7 @@ class Pipeline:
                 pixels = await self._decoder.decode(data, model.config.preprocessing, deadline)
             decode_s = time.monotonic() - decode_started
             inference = await self.runner.caption(pixels, options.beam, deadline)
-        self._observe(decode_s, inference)
+        self._metrics.observe_stages(decode_s, inference.queue_s, inference.inference_s)
         timing = Timing(
             decode_ms=_milliseconds(decode_s),
             queue_ms=_milliseconds(inference.queue_s),
@@ -45,11 +45,6 @@ class Pipeline:
             batch_size=inference.batch_size,
         )
         return _result(inference, options, ModelName.of(model.config), timing)
-
-    def _observe(self, decode_s: float, inference: Inference) -> None:
-        stages = {"decode": decode_s, "queue": inference.queue_s, "inference": inference.inference_s}
-        for stage, seconds in stages.items():
-            self._metrics.stage_seconds.labels(stage).observe(seconds)
 
 
 def _milliseconds(seconds: float) -> float:
