@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.responses import Response
 
 from model.errors import CaptionerError, InferenceError, PictureError
 from service.disconnect import while_connected
@@ -18,20 +22,36 @@ from service.state import state_of
 from service.upload import read_pictures
 
 MAX_PICTURES = 32
+DEFAULTS = Options.model_validate({})
 
-router = APIRouter(tags=["captions"], responses=HEAD_PROBLEMS)
+
+class CaptionRoute(APIRoute):
+    """A route of ``Options``: where the query names none, FastAPI need not look for any."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        with_options = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if request.scope["query_string"]:
+                return await with_options(request)
+            answer: Response = await self.endpoint(request, DEFAULTS)
+            return answer
+
+        return handle
+
+
+router = APIRouter(tags=["captions"], responses=HEAD_PROBLEMS, route_class=CaptionRoute)
 
 
 @router.post(
     "/caption",
     summary="Caption one picture",
     response_model=CaptionResult,
-    response_model_exclude_none=True,
     response_description="The caption",
     responses=problems(400, 401, 408, 413, 415, 422, 429, 503, 504),
     openapi_extra={"requestBody": {"required": True, "content": {**multipart_body("image"), **raw_body()}}},
 )
-async def caption(request: Request, options: Annotated[Options, Query()]) -> CaptionResult:
+async def caption(request: Request, options: Annotated[Options, Query()]) -> Response:
     """Send a picture (JPEG, PNG, WebP, GIF or BMP), get one English sentence about it.
 
     The picture is the file field `image` of a form, or the whole body with a content type of `image/*`:
@@ -50,21 +70,20 @@ async def caption(request: Request, options: Annotated[Options, Query()]) -> Cap
         (data,) = [p async for p in read_pictures(request, "image", 1, limit, deadline, take)]
         result = await while_connected(request, state.pipeline.caption(data, options, started, deadline))
     request.state.log_fields = result.timing.model_dump(exclude={"total_ms"})
-    return result
+    return _json(result)
 
 
 @router.post(
     "/captions",
     summary="Caption several pictures",
     response_model=CaptionResults,
-    response_model_exclude_none=True,
     response_description="A caption or an error for each picture",
     responses=problems(
         400, 401, 408, 413, 415, 422, 429, 503, without=(PictureError, InferenceError, WorkerLost)
     ),
     openapi_extra={"requestBody": {"required": True, "content": multipart_body("images", many=True)}},
 )
-async def captions(request: Request, options: Annotated[Options, Query()]) -> CaptionResults:
+async def captions(request: Request, options: Annotated[Options, Query()]) -> Response:
     """Send up to 32 pictures as the form's file field `images`, repeated; get a result for each, in order.
 
     A picture that cannot be captioned gets an `error` in its place and fails no other.
@@ -87,7 +106,13 @@ async def captions(request: Request, options: Annotated[Options, Query()]) -> Ca
         finally:
             for task in tasks:
                 task.cancel()
-    return CaptionResults(results=[_entry(outcome, request.state.request_id) for outcome in outcomes])
+    results = [_entry(outcome, request.state.request_id) for outcome in outcomes]
+    return _json(CaptionResults(results=results))
+
+
+def _json(answer: BaseModel) -> Response:
+    """The answer by pydantic's compiled serialiser; as a model, FastAPI would validate it once more."""
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
 
 def _times(request: Request) -> tuple[float, float]:
