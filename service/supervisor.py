@@ -16,8 +16,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +33,8 @@ BACKLOG = 2048
 STOP_GRACE_S = 3.0
 HANG_MARGIN_S = 1.0  # a hung process is replaced once the requests it holds have passed their deadline
 MAX_BACKOFF_S = 5.0
+# Blocks of large pictures go back to the system when they are freed; the C library would keep them.
+DECODER_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 * 2**20)}
 
 log = logging.getLogger("captioner")
 
@@ -53,6 +55,7 @@ class Child:
     prepare: Callable[[], None]
     """Called before each start and after each end: what a gone process left on the board no longer holds."""
     descriptors: tuple[int, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
 
     async def run(self, metrics: Path) -> int:
@@ -66,7 +69,12 @@ class Child:
             stdin=asyncio.subprocess.PIPE,
             pass_fds=self.descriptors,
             process_group=0,  # a signal to our group is ours to handle: children stop when we say so
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics), "MALLOC_ARENA_MAX": "2"},
+            env={
+                **os.environ,
+                "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+                "MALLOC_ARENA_MAX": "2",
+                **self.variables,
+            },
         )
         assert self.process.stdin is not None
         self.process.stdin.write(msgspec.json.encode(self.spec) + b"\n")
@@ -187,7 +195,9 @@ class Supervisor:
             "addresses": self.addresses,
         }
         prepare = partial(self.board.forget_front_end, index)
-        return Child(f"front-end-{index}", "service.frontend", spec, prepare, (listener.fileno(),))
+        return Child(
+            f"front-end-{index}", "service.frontend", spec, prepare, (listener.fileno(),), DECODER_MEMORY
+        )
 
     async def _keep(self, child: Child) -> None:
         """Run a child process; start it again whenever it ends, later and later if it ends at once."""
