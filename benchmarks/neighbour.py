@@ -13,7 +13,7 @@ import io
 import itertools
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import NamedTuple
 
@@ -43,6 +43,18 @@ def saved(size: tuple[int, int], kind: str, **options: object) -> bytes:
 
 
 @asynccontextmanager
+async def running(one: Callable[[], Coroutine[None, None, None]], count: int) -> AsyncIterator[None]:
+    """So many of these at a time, until they are stopped."""
+    tasks = [asyncio.create_task(one()) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
 async def clients(http: httpx.AsyncClient, sends: Sequence[Send], pause_s: float) -> AsyncIterator[None]:
     """A few clients that send these in turn, each again once it has its answer."""
     kinds = itertools.cycle(sends)
@@ -53,13 +65,8 @@ async def clients(http: httpx.AsyncClient, sends: Sequence[Send], pause_s: float
                 await next(kinds)(http)
             await asyncio.sleep(pause_s)
 
-    tasks = [asyncio.create_task(one()) for _ in range(HOSTILE_CLIENTS)]
-    try:
+    async with running(one, HOSTILE_CLIENTS):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -82,13 +89,8 @@ async def connections(http: httpx.AsyncClient, count: int, trickle: bool) -> Asy
                     writer.close()
             await asyncio.sleep(0.2)
 
-    tasks = [asyncio.create_task(one()) for _ in range(count)]
-    try:
+    async with running(one, count):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def traffic(http: httpx.AsyncClient) -> dict[str, Callable[[], AbstractAsyncContextManager[None]]]:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model import checkpoint as checkpoints
 from model.caption import Caption, Word
+from model.config import EngineName, Precision
 from model.decoding import Decoded, beam_search, greedy
 from model.encoder import channels_last
 from model.errors import InferenceError
@@ -22,9 +23,6 @@ from model.vocabulary import END_ID, PAD_ID, detokenize
 
 if TYPE_CHECKING:
     from model.openvino_network import OpenVinoNetwork
-
-EngineName = Literal["auto", "torch", "openvino"]
-Precision = Literal["float32", "bfloat16"]
 
 
 def resolve_device(name: str) -> str:

@@ -13,6 +13,9 @@ FORMAT_VERSION = 1
 WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabulary.json", "README.md"
 BUNDLED = Path(__file__).parent / "bundled"
 
+EngineName = Literal["auto", "torch", "openvino"]
+Precision = Literal["float32", "bfloat16"]
+
 
 class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a decoded RGB picture becomes the network's input.

@@ -14,14 +14,14 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.config import Config
+from model.config import WEIGHTS, Config, Precision
 from model.network import CaptionNetwork, Seen, State
 
 # Importing OpenVINO reports that to its makers over the internet, from a forked process that may hang;
@@ -31,9 +31,6 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 from openvino.frontend import FrontEndManager  # noqa: E402
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: E402
-
-if TYPE_CHECKING:
-    from model.captioner import Precision
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _TRACED_BATCH = 2  # any but 1, which traces would take for a constant
@@ -112,6 +109,8 @@ def _compile(core: openvino.Core, graph: openvino.Model, precision: Precision) -
 
 
 def _graphs(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
+    if WEIGHTS not in config.files:  # of no checkpoint: nothing tells these weights from others
+        return _trace(network, config)
     try:
         folder = _cache_folder() / _key(config)
         core = openvino.Core()

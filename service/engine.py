@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from model.caption import Caption
-from model.captioner import Captioner, EngineName, Precision, resolve_device, resolve_engine
-from model.config import Config
+from model.captioner import Captioner, resolve_device, resolve_engine
+from model.config import Config, EngineName, Precision
 from model.errors import InferenceError
 from service.batching import Job
 from service.settings import SettingsError

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model.config import BUNDLED
+from model.config import BUNDLED, EngineName, Precision
 from model.errors import CaptionerError
 from model.preprocessing import MAX_IMAGE_PIXELS
 
@@ -52,11 +52,11 @@ class Settings(BaseSettings):
     device: Annotated[CommaSeparated, AfterValidator(_devices)] = Field(
         ("auto",), description="auto, cpu, cuda, cuda:1, or several, comma-separated: one worker each."
     )
-    engine: Literal["auto", "torch", "openvino"] = Field(
+    engine: EngineName = Field(
         "auto",
         description="What runs the network: torch, openvino (CPU only), or auto: the faster one.",
     )
-    precision: Literal["float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         "float32",
         description="Of the encoder under OpenVINO; bfloat16 may be faster, and changes captions.",
     )

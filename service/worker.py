@@ -19,8 +19,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from model.captioner import EngineName, Precision
-from model.config import load_card
+from model.config import EngineName, Precision, load_card
 from model.errors import CheckpointError
 from service.batching import BatchQueue, Job, batch_sizes
 from service.board import Board

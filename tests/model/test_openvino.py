@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from msgspec.structs import replace
 
-from model.captioner import Captioner, Precision
-from model.config import BUNDLED
+from model.captioner import Captioner
+from model.checkpoint import load
+from model.config import BUNDLED, Precision
+from model.network import CaptionNetwork
 from model.preprocessing import load_pixels
 
 SAMPLES = Path(__file__).parents[2] / "service" / "static" / "samples"
@@ -79,6 +83,26 @@ def test_graphs_are_kept_and_damaged_ones_made_again(
     (kept / "encode.xml").write_bytes(b"<net")
     assert caption() == first
     assert (kept / "encode.xml").read_bytes() != b"<net"
+
+
+def test_weights_of_no_checkpoint_never_get_anothers_graphs(cache: Path, pixels: np.ndarray) -> None:
+    def captioner() -> Captioner:
+        loaded = load(BUNDLED)
+        return Captioner(replace(loaded, config=replace(loaded.config, files={})))
+
+    def how_likely(captioner: Captioner) -> float:
+        (captions,) = captioner.caption(pixels[:1], [1])
+        assert isinstance(captions, list)
+        return captions[0].log_probability
+
+    first = captioner()
+    assert how_likely(first.on_openvino()) == pytest.approx(how_likely(first), abs=1e-3)
+    other = captioner()
+    assert isinstance(other.network, CaptionNetwork)
+    with torch.no_grad():
+        other.network.output.bias.mul_(-3)
+    assert abs(how_likely(other) - how_likely(first)) > 0.1
+    assert how_likely(other.on_openvino()) == pytest.approx(how_likely(other), abs=1e-3)
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(
