@@ -2,7 +2,8 @@
 
 python benchmarks/neighbour.py [--rounds N] [--seconds S]
 
-Phases alone and beside take turns, so that what else the machine does meets both alike.
+Phases alone and beside take turns, so that what else the machine does meets both alike. The hostile traffic
+comes from a process of its own, so that its sending does not delay the measuring.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import argparse
 import asyncio
 import io
 import itertools
+import multiprocessing
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
+from multiprocessing.synchronize import Event
 from typing import NamedTuple
 
 import httpx
@@ -33,13 +36,6 @@ class Seen(NamedTuple):
     good_s: list[float]
     live_s: list[float]
     statuses: Counter[int]
-
-
-def saved(size: tuple[int, int], kind: str, **options: object) -> bytes:
-    out = io.BytesIO()
-    noise = Image.effect_noise((512, 512), 90).convert("RGB").resize(size, Image.Resampling.NEAREST)
-    noise.save(out, kind, **options)
-    return out.getvalue()
 
 
 @asynccontextmanager
@@ -93,26 +89,74 @@ async def connections(http: httpx.AsyncClient, count: int, trickle: bool) -> Asy
         yield
 
 
-def traffic(http: httpx.AsyncClient) -> dict[str, Callable[[], AbstractAsyncContextManager[None]]]:
+Beside = AbstractAsyncContextManager[None]
+
+
+def named(http: httpx.AsyncClient, *names: str) -> Beside:
     by_name = {kind.name: kind.send for kind in hostile()}
+    return clients(http, [by_name[name] for name in names], 0.01)
+
+
+def large(http: httpx.AsyncClient) -> Beside:
+    too_large = next(kind.send for kind in hostile() if kind.name == "too large")
+    return clients(http, [request("POST", "/caption", bytes(10 * 2**20), "image/png"), too_large], 0.01)
+
+
+def leaving(http: httpx.AsyncClient) -> Beside:
     fine = drawn(20)
     whole = b"POST /caption HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
-    gone = raw(whole % len(fine) + fine, stay=False)
-    huge = upload(saved((7200, 5400), "PNG", compress_level=1))
-    scans = upload(saved((4000, 3000), "JPEG", progressive=True))
-    forms = [by_name["broken form"], by_name["wrong field"], by_name["two lengths"], by_name["no HTTP"]]
-    large = [request("POST", "/caption", bytes(10 * 2**20), "image/png"), by_name["too large"]]
-    refused = [by_name["truncated"], by_name["bits flipped"], by_name["text"], by_name["pixel bomb"]]
-    return {
-        f"{IDLE} idle connections": lambda: connections(http, IDLE, trickle=False),
-        "200 slow uploads": lambda: connections(http, 200, trickle=True),
-        "malformed requests": lambda: clients(http, forms, 0.01),
-        "damaged pictures, bombs, garbage": lambda: clients(http, refused, 0.01),
-        "10 MB uploads": lambda: clients(http, large, 0.01),
-        "clients that leave": lambda: clients(http, [gone], 0.05),
-        "39 Mpx PNG": lambda: clients(http, [huge], 0.01),
-        "12 Mpx progressive JPEG": lambda: clients(http, [scans], 0.01),
-    }
+    return clients(http, [raw(whole % len(fine) + fine, stay=False)], 0.05)
+
+
+def saved(size: tuple[int, int], kind: str, **options: object) -> Send:
+    out = io.BytesIO()
+    noise = Image.effect_noise((512, 512), 90).convert("RGB").resize(size, Image.Resampling.NEAREST)
+    noise.save(out, kind, **options)
+    return upload(out.getvalue())
+
+
+TRAFFIC: dict[str, Callable[[httpx.AsyncClient], Beside]] = {
+    f"{IDLE} idle connections": lambda http: connections(http, IDLE, trickle=False),
+    "200 slow uploads": lambda http: connections(http, 200, trickle=True),
+    "malformed requests": lambda http: named(http, "broken form", "wrong field", "two lengths", "no HTTP"),
+    "damaged pictures, bombs, garbage": lambda http: named(
+        http, "truncated", "bits flipped", "text", "pixel bomb"
+    ),
+    "10 MB uploads": large,
+    "clients that leave": leaving,
+    "39 Mpx PNG": lambda http: clients(http, [saved((7200, 5400), "PNG", compress_level=1)], 0.01),
+    "12 Mpx progressive JPEG": lambda http: clients(
+        http, [saved((4000, 3000), "JPEG", progressive=True)], 0.01
+    ),
+}
+
+
+@contextmanager
+def strangers(url: str, name: str) -> Iterator[Event]:
+    """A process that sends this traffic while the event is set."""
+    spawn = multiprocessing.get_context("spawn")
+    on = spawn.Event()
+    process = spawn.Process(target=_send, args=(url, name, on), daemon=True)
+    process.start()
+    try:
+        yield on
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _send(url: str, name: str, on: Event) -> None:
+    async def sending() -> None:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http:
+            while True:
+                beside = TRAFFIC[name](http)
+                await asyncio.to_thread(on.wait)
+                async with beside:
+                    while on.is_set():  # noqa: ASYNC110 - another process sets it
+                        await asyncio.sleep(0.05)
+
+    asyncio.run(sending())
 
 
 async def measure(http: httpx.AsyncClient, seconds: float, seen: Seen) -> None:
@@ -140,21 +184,19 @@ async def measure(http: httpx.AsyncClient, seconds: float, seen: Seen) -> None:
 
 
 async def run(url: str, rounds: int, seconds: float) -> None:
-    limits = httpx.Limits(max_connections=None)
-    async with (
-        httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http,
-        httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as hostile_http,
-    ):
-        await measure(http, 3, Seen([], [], Counter()))
-        kinds = traffic(hostile_http)
-        seen = {name: (Seen([], [], Counter()), Seen([], [], Counter())) for name in kinds}
-        for _ in range(rounds):
-            for name, begin in kinds.items():
+    seen = {name: (Seen([], [], Counter()), Seen([], [], Counter())) for name in TRAFFIC}
+    with ExitStack() as stack:
+        sending = {name: stack.enter_context(strangers(url, name)) for name in TRAFFIC}
+        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+            await asyncio.sleep(20)  # they make their pictures
+            await measure(http, 3, Seen([], [], Counter()))
+            for name in list(TRAFFIC) * rounds:
                 alone, beside = seen[name]
                 await measure(http, seconds, alone)
-                async with begin():
-                    await asyncio.sleep(1)
-                    await measure(http, seconds, beside)
+                sending[name].set()
+                await asyncio.sleep(1)
+                await measure(http, seconds, beside)
+                sending[name].clear()
                 await asyncio.sleep(2)  # what it left in the service is done with
     print("| beside | p50 ms | p99 ms | ratio of p50, p99 | liveness p99 ms | answers |")
     print("|---|---|---|---|---|---|")

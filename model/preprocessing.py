@@ -5,6 +5,7 @@ Normalisation is not here: it runs on the device (:meth:`model.network.CaptionNe
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import warnings
@@ -53,15 +54,18 @@ def load_pixels(
 def open_picture(source: bytes | Path, config: Preprocessing, max_pixels: int) -> Image.Image:
     """Decode to an upright RGB picture of any size (a large JPEG may come out already reduced)."""
     if isinstance(source, bytes):
-        head, stream = source[:16], io.BytesIO(source)
-        return _decode(head, stream, config, max_pixels)
+        return decode(read_header(io.BytesIO(source), max_pixels), config)
     with source.open("rb") as file:
-        head = file.read(16)
-        file.seek(0)
-        return _decode(head, file, config, max_pixels)
+        return decode(read_header(file, max_pixels), config)
 
 
-def _decode(head: bytes, stream: BinaryIO, config: Preprocessing, max_pixels: int) -> Image.Image:
+def read_header(stream: BinaryIO, max_pixels: int) -> Image.Image:
+    """The picture's format and size; no pixel is decoded yet, and ``stream`` stays in use until it is.
+
+    :raises PictureError: see :func:`load_pixels`
+    """
+    head = stream.read(16)
+    stream.seek(0)
     if not head:
         raise UnreadablePicture("the picture is empty")
     if not _is_supported(head):
@@ -79,12 +83,21 @@ def _decode(head: bytes, stream: BinaryIO, config: Preprocessing, max_pixels: in
         )
     if image.format in ("JPEG", "MPO") and _scans(stream) > MAX_JPEG_SCANS:
         raise UnreadablePicture(f"the JPEG has more than {MAX_JPEG_SCANS} scans")
+    return image
+
+
+def decode(image: Image.Image, config: Preprocessing) -> Image.Image:
+    """What :func:`read_header` gave → an upright RGB picture, a large JPEG perhaps already reduced.
+
+    :raises UnreadablePicture: it is damaged or cut off
+    """
     try:
         # JPEG can be decoded at half size almost for free; twice the target leaves the filter its work.
         if config.filter != "lanczos":
             image.draft("RGB", (2 * config.image_size, 2 * config.image_size))
         image.load()
-        return _to_rgb(_upright(image))
+        _make_upright(image)
+        return _to_rgb(image)
     except Exception:
         raise UnreadablePicture("the picture is damaged or cut off") from None
 
@@ -109,14 +122,14 @@ def _scans(stream: BinaryIO) -> int:
     return count
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # broken EXIF must not cost the picture
-        return image
+def _make_upright(image: Image.Image) -> None:
+    with contextlib.suppress(Exception):  # broken EXIF must not cost the picture
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
     if image.mode.startswith(("I", "F")):  # 16-bit greyscale; convert("RGB") would clip instead of scale
         values = np.asarray(image, dtype=np.float64)
         image = Image.fromarray((values / 257.0).clip(0, 255).astype(np.uint8))
