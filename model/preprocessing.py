@@ -130,6 +130,8 @@ def _make_upright(image: Image.Image) -> None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
+    if image.mode == "P" and image.palette is None:
+        image = image.copy()  # Pillow gives the copy of a damaged picture a palette, all black
     if image.mode.startswith(("I", "F")):  # 16-bit greyscale; convert("RGB") would clip instead of scale
         values = np.asarray(image, dtype=np.float64)
         image = Image.fromarray((values / 257.0).clip(0, 255).astype(np.uint8))
