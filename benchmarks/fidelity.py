@@ -1,6 +1,6 @@
 """What each way to run the network does to captions: a split's CIDEr-D, and how many stay as they were.
 
-python -m benchmarks.fidelity FLICKR8K [--split dev]
+python benchmarks/fidelity.py FLICKR8K [--split dev]
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.model_speed import runners
+from model_speed import runners, use_threads
+
 from model.bulk import caption_many
-from model.captioner import Captioner
 from model.config import BUNDLED
 from model.errors import CaptionerError
 from training.evaluation import load_whole_split
@@ -26,7 +26,8 @@ def main() -> None:
     examples = load_whole_split(arguments.data, arguments.split)
     first: list[str] = []
     print("| runs the network | CIDEr-D | captions as PyTorch's |\n|---|---|---|")
-    for name, captioner in runners(Captioner.load(arguments.checkpoint)).items():
+    for name, captioner in runners(arguments.checkpoint).items():
+        use_threads(captioner)
         texts = []
         for result in caption_many(captioner, (example.path for example in examples)):
             if isinstance(result, CaptionerError):

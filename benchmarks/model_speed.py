@@ -1,73 +1,136 @@
-"""The model alone, without HTTP: captions/s by batch size, with decoding apart.
+"""The network without HTTP: what each way to run it captions in a second, beside the ancestor's path.
 
-python benchmarks/model_speed.py FOLDER [--checkpoint DIR ...]
+python benchmarks/model_speed.py FOLDER [--checkpoint DIR | --encoder NAME]
 
-Checkpoints, and the ways to run each, take turns at every batch, so that their ratio holds on a machine with
-other work to do.
+Ways take turns at every batch, so that their ratios hold on a machine with other work to do.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
+from ancestor import Ancestor
 from numpy.typing import NDArray
 
+from model import checkpoint as checkpoints
+from model.bulk import caption_many
 from model.captioner import Captioner, resolve_engine
-from model.config import BUNDLED
+from model.config import BUNDLED, Architecture, Config
+from model.network import CaptionNetwork
 from model.preprocessing import load_pixels
+from model.vocabulary import SPECIALS, Vocabulary
 
-PICTURES = 64
 BATCHES = (1, 2, 4, 8, 16)
+WORDS = 9_956  # of the ancestor's vocabulary
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--checkpoint", type=Path, action="append", help="default: the bundled one")
+    parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
+    parser.add_argument("--encoder", help="the ancestor's model with this encoder, random, in its place")
+    parser.add_argument("--pictures", type=int, default=64)
     arguments = parser.parse_args()
-    ways = [runners(Captioner.load(folder)) for folder in arguments.checkpoint or [BUNDLED]]
-    captioners = [captioner for way in ways for captioner in way.values()]
-    files = sorted(path for path in arguments.folder.iterdir() if path.is_file())[:PICTURES]
-    contents = [path.read_bytes() for path in files]
-    started = time.perf_counter()
-    pixels = [[load_pixels(data, c.config.preprocessing) for data in contents] for c in captioners]
-    decode_ms = 1000 * (time.perf_counter() - started) / len(files) / len(captioners)
-    print(f"decoding and resizing: {decode_ms:.1f} ms a picture on one core\n")
-    engines = [name for way in ways for name in way]
-    if len(ways) > 1:
-        engines = [f"{c.config.revision}, {n}" for c, n in zip(captioners, engines, strict=True)]
-    names = [f"{name}: captions/s | ms a batch" for name in engines]
-    print(f"| batch | {' | '.join(names)} |\n|---|{'---|---|' * len(captioners)}")
-    for batch in BATCHES:
-        seconds = measure(captioners, [np.stack(p) for p in pixels], batch)
-        cells = [f"{len(files) / s:.1f} | {1000 * s * batch / len(files):.0f}" for s in seconds]
-        print(f"| {batch} | {' | '.join(cells)} |", flush=True)
+    files = sorted(path for path in arguments.folder.iterdir() if path.is_file())[: arguments.pictures]
+    with tempfile.TemporaryDirectory() as name:
+        folder = arguments.checkpoint
+        if arguments.encoder:
+            folder = Path(name)
+            checkpoints.save(folder, of_random_weights(arguments.encoder))
+        compare(folder, [path.read_bytes() for path in files])
 
 
-def runners(captioner: Captioner) -> dict[str, Captioner]:
+def of_random_weights(encoder: str) -> checkpoints.Checkpoint:
+    """Of the ancestor's sizes; its speed says something, its captions do not."""
+    config = Config(
+        name=f"{encoder}, random weights",
+        vocabulary_size=WORDS,
+        architecture=Architecture(encoder=encoder, embed_size=256, hidden_size=512),
+    )
+    vocabulary = Vocabulary([*SPECIALS, *(f"w{i}" for i in range(WORDS - len(SPECIALS)))])
+    return checkpoints.Checkpoint(config, vocabulary, CaptionNetwork(config))
+
+
+def runners(folder: Path) -> dict[str, Captioner]:
     """The ways to run a checkpoint on a CPU, PyTorch first."""
-    ways = {"PyTorch": captioner}
+    ways = {"PyTorch": Captioner.load(folder)}
     if resolve_engine("auto", "cpu") == "openvino":
-        ways["OpenVINO"] = captioner.on_openvino()
-        ways["OpenVINO, bfloat16"] = captioner.on_openvino("bfloat16")
+        contents = checkpoints.read(folder)
+        for precision in ("float32", "mixed", "bfloat16"):
+            ways[f"OpenVINO, {precision}"] = Captioner.on_openvino(contents, precision)
     return ways
 
 
-def measure(captioners: list[Captioner], pixels: list[NDArray[np.uint8]], batch: int) -> list[float]:
-    """Seconds that each captioner takes for all of its pictures."""
-    seconds = [0.0] * len(captioners)
+THREADS = torch.get_num_threads()
+
+
+def use_threads(captioner: Captioner) -> None:
+    """As many of PyTorch's as the service gives it."""
+    torch.set_num_threads(THREADS if isinstance(captioner.network, CaptionNetwork) else 1)
+
+
+def compare(folder: Path, contents: list[bytes]) -> None:
+    ways = runners(folder)
+    captioners = list(ways.values())
+    ancestor = Ancestor(checkpoints.load(folder))
+    started = time.process_time()
+    pixels = np.stack([load_pixels(data, captioners[0].config.preprocessing) for data in contents])
+    decode_ms = 1000 * (time.process_time() - started) / len(contents)
+    print(f"decoding and resizing: {decode_ms:.1f} ms of one core a picture\n")
+    print("The network alone, captions/s and times the ancestor's path (which also decodes and resizes):\n")
+    print(f"| batch | {' | | '.join(['the ancestor’s path', *ways])} | |\n|---|---|{'---|---|' * len(ways)}")
+    for batch in BATCHES:
+        for captioner in captioners:
+            captioner.warm_up([batch])
+        seconds = np.zeros(1 + len(captioners))
+        for first in range(0, len(contents), batch):
+            part = slice(first, first + batch)
+            seconds += [by_ancestor(ancestor, contents[part]), *of_each(captioners, pixels[part])]
+        print(f"| {batch} | {row(len(contents), seconds)} |", flush=True)
+    print("\nFrom files to captions, decoding beside the network (what `captioner caption` does):\n")
+    print(f"| {' | | '.join(['the ancestor’s path', *ways])} | |\n|---|{'---|---|' * len(ways)}")
+    seconds = np.zeros(1 + len(captioners))
+    for _ in range(3):
+        seconds += [by_ancestor(ancestor, contents), *(in_bulk(c, contents) for c in captioners)]
+    print(f"| {row(3 * len(contents), seconds)} |", flush=True)
+
+
+def by_ancestor(ancestor: Ancestor, contents: list[bytes]) -> float:
+    torch.set_num_threads(THREADS)
+    started = time.perf_counter()
+    for data in contents:
+        ancestor.caption(data)
+    return time.perf_counter() - started
+
+
+def of_each(captioners: Iterable[Captioner], pixels: NDArray[np.uint8]) -> list[float]:
+    """Seconds that each takes for this batch."""
+    seconds = []
     for captioner in captioners:
-        captioner.warm_up([batch])
-    for first in range(0, len(pixels[0]), batch):
-        for i, captioner in enumerate(captioners):
-            part = pixels[i][first : first + batch]
-            started = time.perf_counter()
-            captioner.caption(part, [1] * len(part))
-            seconds[i] += time.perf_counter() - started
+        use_threads(captioner)
+        started = time.perf_counter()
+        captioner.caption(pixels, [1] * len(pixels))
+        seconds.append(time.perf_counter() - started)
     return seconds
+
+
+def in_bulk(captioner: Captioner, contents: list[bytes]) -> float:
+    use_threads(captioner)
+    started = time.perf_counter()
+    for _ in caption_many(captioner, contents):
+        pass
+    return time.perf_counter() - started
+
+
+def row(pictures: int, seconds: NDArray[np.float64]) -> str:
+    ancestor, *others = pictures / seconds
+    return " | ".join([f"{ancestor:.1f}", *(f"{rate:.1f} | {rate / ancestor:.1f} ×" for rate in others)])
 
 
 if __name__ == "__main__":

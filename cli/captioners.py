@@ -36,7 +36,7 @@ def by_model(checkpoint: Path) -> Ask:
     from model.bulk import caption_many
     from model.captioner import Captioner, resolve_device
 
-    captioner = Captioner.load(checkpoint, resolve_device("auto"))
+    captioner = Captioner.load(checkpoint, resolve_device("auto"), "auto")
     return lambda sources, beam: caption_many(captioner, sources, beam)
 
 

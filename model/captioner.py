@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,12 +13,12 @@ from numpy.typing import NDArray
 
 from model import checkpoint as checkpoints
 from model.caption import Caption, Word
-from model.config import EngineName, Precision
+from model.config import Config, EngineName, Precision
 from model.decoding import Decoded, beam_search, greedy
 from model.encoder import channels_last
 from model.errors import InferenceError
 from model.network import CaptionNetwork, Seen
-from model.vocabulary import END_ID, PAD_ID, detokenize
+from model.vocabulary import END_ID, PAD_ID, Vocabulary, detokenize
 
 if TYPE_CHECKING:
     from model.openvino_network import OpenVinoNetwork
@@ -42,30 +41,45 @@ def resolve_engine(name: EngineName, device: str) -> EngineName:
 class Captioner:
     """Runs a checkpoint on one device. Not thread-safe: keep it on one thread."""
 
-    def __init__(self, checkpoint: checkpoints.Checkpoint, device: str = "cpu") -> None:
-        self.config = checkpoint.config
-        self.vocabulary = checkpoint.vocabulary
+    def __init__(
+        self, config: Config, vocabulary: Vocabulary, network: CaptionNetwork | OpenVinoNetwork, device: str
+    ) -> None:
+        self.config = config
+        self.vocabulary = vocabulary
+        self.network = network
         self.device = torch.device(device)
-        network = checkpoint.network.eval().to(self.device)
-        channels_last(network.encoder)
-        self.network: CaptionNetwork | OpenVinoNetwork = network
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Captioner:
-        """:raises CheckpointError: see :func:`model.checkpoint.load`"""
-        return cls(checkpoints.load(folder), device)
+    def on_torch(cls, checkpoint: checkpoints.Checkpoint, device: str = "cpu") -> Captioner:
+        """The checkpoint run by PyTorch; its network is moved to the device."""
+        network = checkpoint.network.eval().to(device)
+        channels_last(network.encoder)
+        return cls(checkpoint.config, checkpoint.vocabulary, network, device)
 
-    def on_openvino(self, precision: Precision = "float32") -> Captioner:
-        """The same checkpoint run by OpenVINO on the CPU; ``bfloat16`` is for the encoder.
+    @classmethod
+    def on_openvino(cls, contents: checkpoints.Contents, precision: Precision = "auto") -> Captioner:
+        """The checkpoint run by OpenVINO on the CPU; PyTorch's network is built only to make graphs.
 
+        :param precision: see :class:`model.openvino_network.OpenVinoNetwork`
+        :raises CheckpointError: see :func:`model.checkpoint.build`
         :raises ImportError: OpenVINO is not installed
         """
         from model.openvino_network import OpenVinoNetwork
 
-        assert isinstance(self.network, CaptionNetwork)
-        twin = copy.copy(self)
-        twin.network = OpenVinoNetwork(self.network, self.config, precision)
-        return twin
+        config = contents.config
+        network = OpenVinoNetwork(config, lambda: checkpoints.build(config, contents.weights), precision)
+        return cls(config, contents.vocabulary, network, "cpu")
+
+    @classmethod
+    def load(
+        cls, folder: Path, device: str = "cpu", engine: EngineName = "torch", precision: Precision = "auto"
+    ) -> Captioner:
+        """:raises CheckpointError: see :func:`model.checkpoint.load`"""
+        if resolve_engine(engine, device) == "torch":
+            return cls.on_torch(checkpoints.load(folder), device)
+        # What is left for PyTorch is small: a second thread would only get in the way of OpenVINO's.
+        torch.set_num_threads(1)
+        return cls.on_openvino(checkpoints.read(folder), precision)
 
     def warm_up(self, batch_sizes: Iterable[int]) -> None:
         """Run every batch size once, so that no user waits for a first time."""

@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import safetensors.torch
@@ -30,6 +31,14 @@ class Checkpoint(msgspec.Struct):
     network: CaptionNetwork
 
 
+class Contents(NamedTuple):
+    """What a checkpoint folder holds; ``weights`` is the whole file."""
+
+    config: Config
+    vocabulary: Vocabulary
+    weights: bytes
+
+
 def load_vocabulary(folder: Path, config: Config) -> Vocabulary:
     """Read ``vocabulary.json`` and hold it against ``config``.
 
@@ -48,17 +57,35 @@ def load_vocabulary(folder: Path, config: Config) -> Vocabulary:
     return vocabulary
 
 
+def read(folder: Path) -> Contents:
+    """Read a checkpoint without building its network.
+
+    :raises CheckpointError: a file is missing or altered, or vocabulary and configuration do not agree
+    """
+    config = load_config(folder)
+    vocabulary = load_vocabulary(folder, config)
+    weights = read_file(folder, WEIGHTS)
+    _check_hash(weights, WEIGHTS, config)
+    return Contents(config, vocabulary, weights)
+
+
 def load(folder: Path) -> Checkpoint:
     """Load a checkpoint in eval mode, in float32, on the CPU.
 
     :raises CheckpointError: a file is missing or altered, or the files do not agree; the message names which
     """
-    config = load_config(folder)
-    vocabulary = load_vocabulary(folder, config)
-    raw = read_file(folder, WEIGHTS)
-    _check_hash(raw, WEIGHTS, config)
+    contents = read(folder)
+    return Checkpoint(contents.config, contents.vocabulary, build(contents.config, contents.weights))
+
+
+def build(config: Config, weights: bytes) -> CaptionNetwork:
+    """The network in eval mode, in float32, on the CPU.
+
+    :param weights: a safetensors file
+    :raises CheckpointError: it is none, or the two do not agree
+    """
     try:
-        tensors = safetensors.torch.load(raw)
+        tensors = safetensors.torch.load(weights)
     except Exception as error:  # its own, unexported types for the ways a file can be wrong
         raise CheckpointError(f"{WEIGHTS} is not a safetensors file: {error}") from None
     try:
@@ -67,7 +94,7 @@ def load(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{CONFIG} is not usable: {error}") from None
     _check_shapes(tensors, network.state_dict())
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    return Checkpoint(config, vocabulary, network.eval())
+    return network.eval()
 
 
 def save(

@@ -14,7 +14,7 @@ WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabul
 BUNDLED = Path(__file__).parent / "bundled"
 
 EngineName = Literal["auto", "torch", "openvino"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "mixed", "bfloat16"]
 
 
 class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -33,17 +33,21 @@ def greedy(network: Decoder, seen: Seen, limits: Decoding) -> Decoded:
     """The likeliest word at each step, until every caption of the batch of B pictures has ended."""
     state = network.start(seen)
     embedding = seen.embedding
-    word = torch.full(embedding.shape[:1], START_ID, device=embedding.device)  # [B]
-    ended = torch.zeros_like(word, dtype=torch.bool)  # [B]
-    tokens, log_probs = word.new_empty(len(word), 0), embedding.new_empty(len(word), 0)  # [B, t]
-    while tokens.shape[1] < _steps(limits) and not ended.all():
-        scores, state = _next_scores(network, word, state, tokens, limits)  # [B, V]
-        score, word = scores.max(dim=-1)  # [B], [B]
-        word = word.masked_fill(ended, PAD_ID)
-        tokens = torch.cat([tokens, word[:, None]], dim=1)
-        log_probs = torch.cat([log_probs, score.masked_fill(ended, 0.0)[:, None]], dim=1)
-        ended = ended | (word == END_ID)
-    return Decoded(_without_start(tokens)[:, None], log_probs[:, None])
+    batch, device = embedding.shape[0], embedding.device
+    tokens = torch.full((batch, _steps(limits)), PAD_ID, device=device)  # [B, T]
+    log_probs = embedding.new_zeros(batch, _steps(limits))  # [B, T]
+    rows = torch.arange(batch, device=device)  # [A]: the captions that have not ended; only they go on
+    word = torch.full((batch,), START_ID, device=device)  # [A]
+    length = 0
+    while length < _steps(limits) and len(rows):
+        scores, state = _next_scores(network, word, state, tokens[rows, :length], limits)  # [A, V]
+        score, word = scores.max(dim=-1)  # [A], [A]
+        tokens[rows, length], log_probs[rows, length] = word, score
+        length += 1
+        going = word != END_ID
+        if not going.all():
+            rows, word, state = rows[going], word[going], state.rows(going)
+    return Decoded(_without_start(tokens[:, :length])[:, None], log_probs[:, None, :length])
 
 
 @torch.inference_mode()

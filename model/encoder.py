@@ -1,12 +1,13 @@
-"""The CNN encoders, picture → feature map: any torchvision ResNet by name, and MobileNet-EdgeTPU."""
+"""The CNN encoders, picture → feature map: any torchvision ResNet by name, and MobileNet-EdgeTPU.
+
+torchvision and timm take two seconds to import, so only who builds an encoder of theirs imports them.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import timm
 import torch
-import torchvision
 from torch import Tensor, nn
 
 MOBILENET_EDGETPU = "mobilenet_edgetpu"
@@ -17,6 +18,8 @@ class ResNetEncoder(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
+        import torchvision
+
         resnet = torchvision.models.get_model(name, weights=None)
         self.feature_size: int = resnet.fc.in_features
         self.resnet = nn.Sequential(*list(resnet.children())[:-2])
@@ -34,6 +37,8 @@ class MobileNetEdgeTPUEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        import timm
+
         # "same": TensorFlow pads after the picture first, which moves every stride-2 grid.
         net: Any = timm.create_model("mobilenet_edgetpu_100", pad_type="same", act_layer=nn.ReLU)
         # The published network has no activation inside its first block; timm's has one there.
@@ -58,6 +63,8 @@ def build_encoder(name: str) -> ResNetEncoder | MobileNetEdgeTPUEncoder:
     """
     if name == MOBILENET_EDGETPU:
         return MobileNetEdgeTPUEncoder()
+    import torchvision
+
     known = torchvision.models.list_models(
         torchvision.models, include=["resnet*", "resnext*", "wide_resnet*"]
     )

@@ -42,7 +42,7 @@ class State(NamedTuple):
     regions: Tensor | None
 
     def rows(self, rows: Tensor) -> State:
-        """Of the captions at these positions."""
+        """Of the captions at these positions, or where this mask is true."""
         regions = None if self.regions is None else self.regions[rows]
         return State(self.h[:, rows], self.c[:, rows], regions)
 

@@ -28,7 +28,7 @@ class Engine:
         checkpoint: Path,
         device: str,
         engine: EngineName = "auto",
-        precision: Precision = "float32",
+        precision: Precision = "auto",
     ) -> None:
         """
         :raises CheckpointError: see :func:`model.checkpoint.load`
@@ -41,9 +41,7 @@ class Engine:
         self.default_batch_size = 128 if self.pads else 16
         engine = resolve_engine(engine, device)
         _check_engine(engine, precision, device)
-        self._captioner = Captioner.load(checkpoint, device)
-        if engine == "openvino":
-            self._captioner = self._captioner.on_openvino(precision)
+        self._captioner = Captioner.load(checkpoint, device, engine, precision)
         self._sizes: list[int] = []
 
     @property
@@ -119,7 +117,7 @@ def _check_engine(engine: EngineName, precision: Precision, device: str) -> None
         raise SettingsError(f"{wrong}openvino runs on the CPU, not on {device}")
     if engine == "openvino" and not find_spec("openvino"):
         raise SettingsError(f"{wrong}OpenVINO is not installed: pip install 'captioner[openvino]'")
-    if engine == "torch" and precision != "float32":
+    if engine == "torch" and precision in ("mixed", "bfloat16"):
         raise SettingsError(
             f"setting --precision (CAPTIONER_PRECISION) is wrong: {precision} needs OpenVINO on a CPU"
         )

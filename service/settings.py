@@ -57,8 +57,9 @@ class Settings(BaseSettings):
         description="What runs the network: torch, openvino (CPU only), or auto: the faster one.",
     )
     precision: Precision = Field(
-        "float32",
-        description="Of the encoder under OpenVINO; bfloat16 may be faster, and changes captions.",
+        "auto",
+        description="Of the encoder under OpenVINO: float32, bfloat16, mixed (bfloat16 in its first half), "
+        "or auto: mixed where the CPU has bfloat16.",
     )
     http_workers: int = Field(1, ge=1, le=64, description="Front-end processes sharing the device workers.")
     max_batch_size: int = Field(

@@ -54,7 +54,7 @@ def test_round_trip(folder: Path) -> None:
     assert not loaded.network.training
     assert load_card(folder) == "# small"
     pixels = np.full((1, SIZE, SIZE, 3), 90, dtype=np.uint8)
-    assert Captioner(loaded).caption(pixels, [2]) == Captioner.load(folder).caption(pixels, [2])
+    assert Captioner.on_torch(loaded).caption(pixels, [2]) == Captioner.load(folder).caption(pixels, [2])
 
 
 def test_the_folder_is_four_plain_files(folder: Path) -> None:

@@ -94,7 +94,7 @@ def test_log_probabilities_are_the_networks_own(attention: int) -> None:
 @ATTENTION
 @pytest.mark.parametrize("beam", [1, 3])
 def test_a_caption_does_not_depend_on_its_batch(beam: int, attention: int) -> None:
-    captioner = Captioner(small_checkpoint(seed=3, attention_size=attention))
+    captioner = Captioner.on_torch(small_checkpoint(seed=3, attention_size=attention))
     pixels = np.random.default_rng(0).integers(0, 256, (7, SIZE, SIZE, 3), dtype=np.uint8)
     together = captioner.caption(pixels, [beam] * 7)
     alone = [captioner.caption(pixels[i : i + 1], [beam])[0] for i in range(7)]
@@ -107,7 +107,7 @@ def test_a_caption_does_not_depend_on_its_batch(beam: int, attention: int) -> No
 
 @ATTENTION
 def test_beam_widths_may_differ_within_a_batch(attention: int) -> None:
-    captioner = Captioner(small_checkpoint(seed=4, attention_size=attention))
+    captioner = Captioner.on_torch(small_checkpoint(seed=4, attention_size=attention))
     pixels = np.random.default_rng(1).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
     mixed = captioner.caption(pixels, [1, 3, 1, 2])
     assert [len(captions) for captions in mixed if isinstance(captions, list)] == [1, 3, 1, 2]
@@ -123,6 +123,6 @@ def test_values_that_are_not_finite_are_an_error_not_a_caption() -> None:
     with torch.no_grad():
         checkpoint.network.output.bias.fill_(float("nan"))
     pixels = np.zeros((1, SIZE, SIZE, 3), dtype=np.uint8)
-    result = Captioner(checkpoint).caption(pixels, [1])[0]
+    result = Captioner.on_torch(checkpoint).caption(pixels, [1])[0]
     assert not isinstance(result, list)
     assert "no finite caption" in str(result)
