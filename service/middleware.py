@@ -8,9 +8,9 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,12 +24,13 @@ CLIENT_GONE = 499  # what nginx logs; nobody receives it
 MAX_HEADERS = 100
 _HOST = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-}
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+RawHeader = tuple[bytes, bytes]  # as ASGI has it: the name in small letters
 
 log = logging.getLogger("captioner.access")
 
@@ -46,7 +47,8 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        wanted = Headers(scope=scope).get("x-request-id", "")
+        head = dict(reversed(scope["headers"]))  # of a header that comes twice, the first
+        wanted = head.get(b"x-request-id", b"").decode("latin-1")
         request_id = wanted if _SANE_ID.fullmatch(wanted) else uuid.uuid4().hex
         started = time.monotonic()
         state = scope.setdefault("state", {})
@@ -57,16 +59,11 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                if self.board.draining:
-                    headers["Connection"] = "close"
+                message["headers"] = self._with_ours(message["headers"], request_id)
             await send(message)
 
         try:
-            _check_head(scope)
+            _check_head(scope["headers"], head)
             await self.app(scope, receive, send_with_headers)
         except ClientGone:
             pass
@@ -83,6 +80,14 @@ class RequestContext:
             await problem_response(error, request_id)(scope, receive, send_with_headers)
         finally:
             self._record(scope, status, time.monotonic() - started)
+
+    def _with_ours(self, headers: Iterable[RawHeader], request_id: str) -> list[RawHeader]:
+        """A response's headers and those that every response has, where it does not say otherwise."""
+        said = {name for name, _ in headers}
+        more = [header for header in _HEADERS if header[0] not in said]
+        if self.board.draining and b"connection" not in said:
+            more.append((b"connection", b"close"))
+        return [*headers, (b"x-request-id", request_id.encode()), *more]
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
@@ -102,14 +107,13 @@ class RequestContext:
         )
 
 
-def _check_head(scope: Scope) -> None:
+def _check_head(headers: Sequence[RawHeader], head: Mapping[bytes, bytes]) -> None:
     """:raises ServiceError: 431, too many headers; 400, no sane Host, or a body of two lengths"""
-    headers = Headers(scope=scope)
     if len(headers) > MAX_HEADERS:
         raise HeadTooLarge(f"at most {MAX_HEADERS} headers are taken", {"Connection": "close"})
-    if not _HOST.fullmatch(headers.get("host", "")):
+    if not _HOST.fullmatch(head.get(b"host", b"").decode("latin-1")):
         raise MalformedRequest("the Host header names no host", {"Connection": "close"})
-    if "content-length" in headers and "transfer-encoding" in headers:  # how requests are smuggled
+    if b"content-length" in head and b"transfer-encoding" in head:  # how requests are smuggled
         close = {"Connection": "close"}
         raise MalformedRequest("a body has Content-Length or Transfer-Encoding, not both", close)
 

@@ -10,10 +10,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from io import BytesIO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from service.errors import (
     MalformedRequest,
@@ -68,17 +69,16 @@ async def read_pictures(
         )
     _check_declared_length(request, limit)
     received = 0
-    chunks = request.stream().__aiter__()
-    while True:
+    more = True
+    while more:
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            break
+                message = await request.receive()
         except TimeoutError:
             raise UploadTooSlow("the upload did not arrive in time", {"Connection": "close"}) from None
-        except ClientDisconnect:
-            raise MalformedRequest("the upload was cut off") from None
+        if message["type"] == "http.disconnect":
+            raise MalformedRequest("the upload was cut off")
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         received += len(chunk)
         if received > limit:
             raise UploadTooLarge(f"at most {limit:,} bytes are taken", {"Connection": "close"})
@@ -103,13 +103,13 @@ class RawReader:
     def __init__(self, max_bytes: int) -> None:
         self.pictures: deque[bytes] = deque()
         self._max_bytes = max_bytes
-        self._data = bytearray()
+        self._data = BytesIO()
 
     def feed(self, chunk: bytes) -> None:
         _append(self._data, chunk, self._max_bytes)
 
     def finish(self) -> None:
-        self.pictures.append(bytes(self._data))
+        self.pictures.append(self._data.getvalue())
 
 
 class FormReader:
@@ -136,7 +136,7 @@ class FormReader:
         self._value = b""
         self._disposition = b""
         self._type = b""
-        self._data = bytearray()
+        self._data = BytesIO()
         if not 1 <= len(boundary) <= 70:  # RFC 2046, 5.1.1
             raise MalformedRequest("the multipart boundary is missing or not 1 to 70 characters long")
         self._parser = MultipartParser(
@@ -172,7 +172,7 @@ class FormReader:
         if self._parts > MAX_PARTS:
             raise MalformedRequest(f"a form may have at most {MAX_PARTS} parts", {"Connection": "close"})
         self._disposition = self._type = b""
-        self._data = bytearray()
+        self._data = BytesIO()
 
     def _add_to_header_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -219,14 +219,15 @@ class FormReader:
     def _end_part(self) -> None:
         if self._unusable:
             return
-        self.pictures.append(bytes(self._data))
-        self._data = bytearray()
+        self.pictures.append(self._data.getvalue())
+        self._data = BytesIO()
 
     def _end(self) -> None:
         self._ended = True
 
 
-def _append(data: bytearray, chunk: bytes | memoryview, most: int) -> None:
-    if len(data) + len(chunk) > most:
+def _append(data: BytesIO, chunk: bytes | memoryview, most: int) -> None:
+    """Unlike a ``bytearray``, a ``BytesIO`` gives its bytes away at the end without copying them."""
+    if data.tell() + len(chunk) > most:
         raise UploadTooLarge(f"a picture may have at most {most:,} bytes", {"Connection": "close"})
-    data += chunk
+    data.write(chunk)

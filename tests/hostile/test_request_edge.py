@@ -128,6 +128,8 @@ def test_a_gigabyte_in_chunks(url: str, measured: Measured) -> None:
                 while sent < 10**9 and not answered.is_set():
                     client.sendall(chunk)
                     sent += size
+                    if sent > LIMIT:  # slowly, or what is counted is how late this program sees the answer
+                        time.sleep(0.02)
             except OSError:
                 pass
 
@@ -138,9 +140,8 @@ def test_a_gigabyte_in_chunks(url: str, measured: Measured) -> None:
         answer += everything(client)
         sender.join()
     assert_problem(answer, 413)
-    # What the two ends' kernels hold between them was sent, but not read.
-    assert sent < LIMIT + 10 * 2**20
-    measured(f"413, {max(0, sent - LIMIT) / 2**20:.1f} MB past the limit sent, the kernel's buffers included")
+    assert sent < LIMIT + 2**20
+    measured(f"413, {max(0, sent - LIMIT) / 1000:.0f} KB past the limit")
 
 
 @pytest.mark.row(20)
