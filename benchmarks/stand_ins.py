@@ -40,7 +40,11 @@ class FreeModel:
 
     async def stop(self) -> None: ...
 
-    async def caption(self, pixels: NDArray[np.uint8], beam: int, deadline: float) -> Inference:
+    async def reload(self) -> None: ...
+
+    async def caption(
+        self, pixels: NDArray[np.uint8], identity: str, beam: int, deadline: float
+    ) -> Inference:
         captions = [Caption(CAPTION, -3.5, WORDS)] * beam
         return Inference(captions, 0.0001, 0.0001, 1)
 

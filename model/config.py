@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +78,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def revision(self) -> str:
         """Twelve hexadecimal digits that change whenever the weights do."""
         return self.files.get(WEIGHTS, "unsaved")[:12]
+
+    @property
+    def identity(self) -> str:
+        """Sixty-four hexadecimal digits that change whenever anything does that a caption depends on."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
 
 def load_config(folder: Path) -> Config:

@@ -21,7 +21,7 @@ from service.metrics import Metrics
 from service.middleware import ApiKeys, Cors, RequestContext
 from service.pipeline import Pipeline
 from service.problems import problem_response
-from service.routes import captions, ibm_max, pages, status
+from service.routes import captions, ibm_max, pages, reload, status
 from service.runner import Runner
 from service.settings import Settings
 from service.state import AppState, LifespanState
@@ -34,7 +34,7 @@ A picture's bytes decide what format it has, not its name or declared type. Ever
 document; 429 and 503 say with `Retry-After` when to come again.
 """
 
-ROUTERS = (captions.router, status.router, ibm_max.router, pages.router)
+ROUTERS = (captions.router, status.router, reload.router, ibm_max.router, pages.router)
 TAGS = [
     {"name": "captions", "description": "Pictures in, sentences out."},
     {"name": "status", "description": "How the service is, and what it runs."},

@@ -25,6 +25,7 @@ class Job(msgspec.Struct):
 
     client: bytes
     id: int
+    identity: str
     beam: int
     deadline: float
     alone: bool

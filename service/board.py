@@ -1,7 +1,8 @@
 """A page of shared memory that the service's processes read and write without asking each other.
 
 Each cell has one writer at a time, so no lock is needed: a front end writes its own row, a device worker its
-own, the supervisor the rest, and the rows of processes that are gone. Readers may see a value a moment old.
+own, the supervisor the rest, and the rows of processes that are gone. (Two front ends may ask for a reload at
+once, and one count may be lost: then both wait for the same one.) Readers may see a value a moment old.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ class Board:
                 ("started", np.float64),
                 ("draining", np.int64),
                 ("restarts", np.int64),
+                ("reloads_asked", np.int64),
+                ("reloading", np.int64),
+                ("reloads_made", np.int64),
+                ("reloads_refused", np.int64),
                 (
                     "front_ends",
                     [("admitted", np.int64), ("decoding", np.int64), ("heartbeat", np.float64)],
@@ -47,6 +52,7 @@ class Board:
                         ("busy_since", np.float64),
                         ("picture_s", np.float64),
                         ("largest_batch", np.int64),
+                        ("reload_step", np.int64),
                     ],
                     (workers,),
                 ),
@@ -89,6 +95,36 @@ class Board:
 
     def count_restart(self) -> None:
         self._cells["restarts"] += 1
+
+    def ask_for_reload(self) -> None:
+        self._cells["reloads_asked"] += 1
+
+    @property
+    def reloads_asked(self) -> int:
+        return int(self._cells["reloads_asked"])
+
+    @property
+    def reloading(self) -> bool:
+        return bool(self._cells["reloading"])
+
+    def begin_reload(self) -> None:
+        self._cells["reloading"] = 1
+
+    def end_reload(self, made: bool) -> None:
+        self._cells["reloads_made" if made else "reloads_refused"] += 1
+        self._cells["reloading"] = 0
+
+    @property
+    def reloads(self) -> tuple[int, int]:
+        """Since the start: reloads made, and refused."""
+        return int(self._cells["reloads_made"]), int(self._cells["reloads_refused"])
+
+    def reload_step(self, worker: int) -> int:
+        """How far the worker is with a reload: what it last gave to :meth:`set_reload_step`."""
+        return int(self._workers["reload_step"][worker])
+
+    def set_reload_step(self, worker: int, step: int) -> None:
+        self._workers["reload_step"][worker] = step
 
     @property
     def admitted(self) -> int:

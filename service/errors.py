@@ -3,7 +3,10 @@
 ServiceError
 ├── MalformedRequest    400  not HTTP, not multipart, or not as either should be
 ├── KeyRequired         401  no API key, or a wrong one
+├── ReloadForbidden     403  whoever may caption may not change the model where no keys are set
 ├── UploadTooSlow       408  the body did not arrive in time
+├── ReloadRunning       409  another is under way
+├── CheckpointRefused   409  the one to be loaded cannot be used
 ├── UploadTooLarge      413  more bytes than the limit
 ├── UnsupportedBody     415  neither multipart nor image/*
 ├── UnusableRequest     422  well formed, but a field is missing, unknown or out of range
@@ -37,8 +40,20 @@ class KeyRequired(ServiceError):
     status, title, code = 401, "API key required", "key-required"
 
 
+class ReloadForbidden(ServiceError):
+    status, title, code = 403, "Reload forbidden", "reload-forbidden"
+
+
 class UploadTooSlow(ServiceError):
     status, title, code = 408, "Upload too slow", "upload-too-slow"
+
+
+class ReloadRunning(ServiceError):
+    status, title, code = 409, "Reload running", "reload-running"
+
+
+class CheckpointRefused(ServiceError):
+    status, title, code = 409, "Checkpoint refused", "checkpoint-refused"
 
 
 class UploadTooLarge(ServiceError):

@@ -16,9 +16,12 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
 
 class Submit(msgspec.Struct, frozen=True, tag=True):
-    """Front end → worker: caption this picture, ``alone`` if it was in a batch that its worker died with."""
+    """Front end → worker: caption this picture, ``alone`` if it was in a batch that its worker died with.
+
+    ``identity`` is that of the model whose preprocessing made the pixels."""
 
     id: int
+    identity: str
     beam: int
     deadline: float
     alone: bool
@@ -31,7 +34,7 @@ class Cancel(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """Worker → front end: loaded and warm."""
+    """Worker → front end: loaded and warm; from now on pictures are for this model."""
 
     model: ModelInfo
 
@@ -60,8 +63,14 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     expired: bool
 
 
+class Stale(msgspec.Struct, frozen=True, tag=True):
+    """Worker → front end: the model that this picture was decoded for is not here."""
+
+    id: int
+
+
 ToWorker = Hello | Submit | Cancel
-ToFrontEnd = Ready | Started | Answered | Failed
+ToFrontEnd = Ready | Started | Answered | Failed | Stale
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

@@ -7,12 +7,15 @@ from typing import Any
 
 from model.errors import CaptionerError, InferenceError, TooManyPixels, UnreadablePicture, UnsupportedPicture
 from service.errors import (
+    CheckpointRefused,
     DeadlinePassed,
     HeadTooLarge,
     KeyRequired,
     MalformedRequest,
     NotReady,
     QueueFull,
+    ReloadForbidden,
+    ReloadRunning,
     UnsupportedBody,
     UnusableRequest,
     UploadTooLarge,
@@ -24,6 +27,9 @@ from service.problems import PROBLEM_JSON, to_problem
 _EXAMPLES: tuple[CaptionerError, ...] = (
     MalformedRequest("the multipart body is not terminated"),
     KeyRequired("send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"),
+    ReloadForbidden("set --api-keys (CAPTIONER_API_KEYS) to have the model changed by a request"),
+    ReloadRunning("the checkpoint is being loaded already"),
+    CheckpointRefused("the checkpoint cannot be used; the log says why, and what ran before runs on"),
     UploadTooSlow("the upload did not arrive in time"),
     UploadTooLarge("a picture may have at most 10,485,760 bytes"),
     UnsupportedBody("compressed request bodies are not taken; send the picture as it is"),

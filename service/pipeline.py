@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from service.admission import Admission
 from service.decode import DecodePool
 from service.errors import NotReady
 from service.metrics import Metrics
-from service.runner import Inference, Runner
+from service.runner import Inference, ModelChanged, Runner
 from service.schemas import Alternative, CaptionResult, ModelName, Options, Timing, TokenProbability
 
 
@@ -28,14 +29,17 @@ class Pipeline:
         :raises CaptionerError: any of the tree that concerns one picture
         """
         with self.admission.admit(deadline):
-            model = self.runner.model
-            if model is None:
-                raise NotReady("the service is loading")
-            decode_started = time.monotonic()
-            with self.admission.decoding():
-                pixels = await self._decoder.decode(data, model.config.preprocessing, deadline)
-            decode_s = time.monotonic() - decode_started
-            inference = await self.runner.caption(pixels, options.beam, deadline)
+            while True:
+                model = self.runner.model
+                if model is None:
+                    raise NotReady("the service is loading")
+                decode_started = time.monotonic()
+                with self.admission.decoding():
+                    pixels = await self._decoder.decode(data, model.config.preprocessing, deadline)
+                decode_s = time.monotonic() - decode_started
+                with contextlib.suppress(ModelChanged):
+                    inference = await self.runner.caption(pixels, model.identity, options.beam, deadline)
+                    break
         self._metrics.observe_stages(decode_s, inference.queue_s, inference.inference_s)
         timing = Timing(
             decode_ms=_milliseconds(decode_s),

@@ -17,20 +17,22 @@ from zmq.utils.monitor import parse_monitor_message
 
 from model.errors import InferenceError
 from service.board import SILENT_S, Board
-from service.errors import DeadlinePassed, WorkerLost
+from service.errors import CheckpointRefused, DeadlinePassed, ReloadRunning, WorkerLost
 from service.messages import (
     Answered,
     Cancel,
     Failed,
     Hello,
     Ready,
+    Stale,
     Started,
     Submit,
     ToWorker,
     decode_to_front_end,
     encode,
 )
-from service.runner import Inference, ModelInfo, State
+from service.reload import reload_by
+from service.runner import Inference, ModelChanged, ModelInfo, State
 
 RECONNECT_MS = 20
 
@@ -66,7 +68,8 @@ class RemoteRunner:
 
     @property
     def model(self) -> ModelInfo | None:
-        return next((link.model for link in self._links if link.model), None)
+        links = sorted(self._links, key=lambda link: not link.ready)  # of those that are not, what they had
+        return next((link.model for link in links if link.model), None)
 
     @property
     def devices(self) -> list[str]:
@@ -75,23 +78,34 @@ class RemoteRunner:
     def _ready(self) -> list[tuple[int, Link]]:
         return [(index, link) for index, link in enumerate(self._links) if link.ready]
 
-    async def caption(self, pixels: NDArray[np.uint8], beam: int, deadline: float) -> Inference:
+    async def reload(self) -> None:
+        """See :meth:`service.runner.Runner.reload`."""
+        if self._board.reloading:
+            raise ReloadRunning("the checkpoint is being loaded already")
+        if not await reload_by(self._board):
+            raise CheckpointRefused(
+                "the checkpoint cannot be used; the log says why, and what ran before runs on"
+            )
+
+    async def caption(
+        self, pixels: NDArray[np.uint8], identity: str, beam: int, deadline: float
+    ) -> Inference:
         """See :meth:`service.runner.Runner.caption`. A picture whose worker died is sent once more.
 
         One that was in the batch which died may be what killed it: the second time it runs alone.
         """
-        link = await self._least_loaded(deadline)
+        link = await self._least_loaded(identity, deadline)
         try:
-            return await link.submit(pixels, beam, deadline, alone=False)
+            return await link.submit(pixels, identity, beam, deadline, alone=False)
         except WorkerLost as lost:
             suspect = isinstance(lost, WorkerLostInBatch)
-        link = await self._least_loaded(deadline)
+        link = await self._least_loaded(identity, deadline)
         try:
-            return await link.submit(pixels, beam, deadline, alone=suspect)
+            return await link.submit(pixels, identity, beam, deadline, alone=suspect)
         except DeadlinePassed:
             raise WorkerLost("the device worker died and no time was left to try again") from None
 
-    async def _least_loaded(self, deadline: float) -> Link:
+    async def _least_loaded(self, identity: str, deadline: float) -> Link:
         while not (ready := self._ready()):
             self._changed.clear()
             try:
@@ -99,8 +113,11 @@ class RemoteRunner:
                     await self._changed.wait()
             except TimeoutError:
                 raise WorkerLost("no device worker came back in time") from None
+        able = [(index, link) for index, link in ready if identity in link.identities]
+        if not able:
+            raise ModelChanged
         # A stalled worker is the last choice, but it may be the only one.
-        return min(ready, key=lambda entry: (self._stalled(entry[0]), entry[1].load))[1]
+        return min(able, key=lambda entry: (self._stalled(entry[0]), entry[1].load))[1]
 
     def _stalled(self, worker: int) -> bool:
         return self._board.silence_s(worker) > SILENT_S or self._board.busy_s(worker) > self._patience_s
@@ -124,6 +141,8 @@ class Link:
         self.ready = False
         self.model: ModelInfo | None = None
         """What the worker runs, or ran last; None until one has been ready."""
+        self.identities: set[str] = set()
+        """Of the models that it can run: around a reload, those before and after."""
 
     @property
     def load(self) -> int:
@@ -162,6 +181,7 @@ class Link:
 
     def _lose_worker(self) -> None:
         self.ready = False
+        self.identities.clear()
         self._socket = None
         waiting, self._waiting = self._waiting, {}
         if waiting:
@@ -177,7 +197,11 @@ class Link:
             match decode_to_front_end(await socket.recv()):
                 case Ready(model):
                     self.model, self.ready = model, True
+                    self.identities.add(model.identity)
                     self._changed.set()
+                case Stale(job_id):
+                    if (future := self._waiting.get(job_id)) and not future.done():
+                        future.set_exception(ModelChanged())
                 case Started(ids):
                     self._running = set(ids)
                 case Answered() as answer:
@@ -189,9 +213,12 @@ class Link:
                     if (future := self._waiting.get(job_id)) and not future.done():
                         future.set_exception(error)
 
-    async def submit(self, pixels: NDArray[np.uint8], beam: int, deadline: float, alone: bool) -> Inference:
+    async def submit(
+        self, pixels: NDArray[np.uint8], identity: str, beam: int, deadline: float, alone: bool
+    ) -> Inference:
         """Send one picture and wait for its captions; a caller that gives up takes it out of the queue.
 
+        :raises ModelChanged: the worker has no such model any more
         :raises WorkerLost: the worker died first
         :raises DeadlinePassed: no answer by ``deadline``
         :raises InferenceError: the network failed on this picture
@@ -200,8 +227,11 @@ class Link:
         future = self._waiting[job_id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                await self._send(Submit(job_id, beam, deadline, alone), pixels.data.cast("B"))
+                await self._send(Submit(job_id, identity, beam, deadline, alone), pixels.data.cast("B"))
                 return await future
+        except ModelChanged:
+            self.identities.discard(identity)
+            raise
         except TimeoutError:
             raise DeadlinePassed("no caption in time") from None
         finally:

@@ -21,6 +21,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
     config: Config
     card: str
     device: str
+    identity: str = ""
+    """The configuration's, worked out once."""
 
 
 class Inference(msgspec.Struct, frozen=True):
@@ -33,6 +35,10 @@ class Inference(msgspec.Struct, frozen=True):
 
 
 State = Literal["ok", "loading", "unavailable"]
+
+
+class ModelChanged(Exception):
+    """The picture was decoded for a model that no worker has any more: decode it for the present one."""
 
 
 class Runner(Protocol):
@@ -54,12 +60,24 @@ class Runner(Protocol):
     def devices(self) -> list[str]:
         """Devices that are ready now."""
 
-    async def caption(self, pixels: NDArray[np.uint8], beam: int, deadline: float) -> Inference:
+    async def reload(self) -> None:
+        """Load the checkpoint folder anew; what runs goes on until the new one can take over.
+
+        :raises ReloadRunning: that is under way already
+        :raises CheckpointRefused: it cannot be used; what ran before runs on
+        :raises NotReady: nobody here can reload
+        """
+
+    async def caption(
+        self, pixels: NDArray[np.uint8], identity: str, beam: int, deadline: float
+    ) -> Inference:
         """Caption one picture. Cancelling the call takes the picture out of the queue.
 
         :param pixels: uint8 [S, S, 3]
+        :param identity: of the model they were decoded for; it is the one that captions them
         :param beam: beam width, 1 for greedy
         :param deadline: in seconds of :func:`time.monotonic`
+        :raises ModelChanged: no worker has that model any more
         :raises DeadlinePassed: no answer in time
         :raises WorkerLost: the worker died with this picture, twice
         :raises InferenceError: the network failed on this picture, also alone

@@ -43,7 +43,12 @@ class TokenProbability(Schema):
     log_probability: float = Field(description="Natural logarithm, given the words before.")
 
 
+MODEL_EXAMPLE = {"name": "flickr8k-mobilenet-edgetpu", "revision": "3f1c9a62b0de"}
+
+
 class ModelName(Schema):
+    model_config = _example(MODEL_EXAMPLE)
+
     name: str
     revision: str
 
@@ -62,7 +67,6 @@ class Timing(Schema):
     batch_size: int = Field(description="Pictures in the batch this one was in.")
 
 
-MODEL_EXAMPLE = {"name": "flickr8k-mobilenet-edgetpu", "revision": "3f1c9a62b0de"}
 CAPTION_EXAMPLE: dict[str, Any] = {
     "caption": "a black dog runs through the grass",
     "log_probability": -6.81,

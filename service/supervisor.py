@@ -26,6 +26,7 @@ import msgspec
 from model.errors import CaptionerError
 from service.board import Board
 from service.errors import START_REFUSED
+from service.reload import Order, Reloader
 from service.settings import Settings
 from service.stillness import CHECK_S, Stillness
 
@@ -83,6 +84,14 @@ class Child:
         _drop_empty_metrics(metrics, self.process.pid)
         return code
 
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process else None
+
+    def tell(self, order: Order) -> None:
+        if self.process and self.process.stdin and not self.process.stdin.is_closing():
+            self.process.stdin.write(msgspec.json.encode(order) + b"\n")
+
     def terminate(self) -> None:
         if self.process and self.process.returncode is None:
             self.process.terminate()
@@ -121,6 +130,10 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
+        # to a service in a terminal it says that the terminal is gone
+        loop.add_signal_handler(
+            signal.SIGHUP, self.stopping.set if os.isatty(0) else self.board.ask_for_reload
+        )
         try:
             with self._listen() as listener:
                 await self._serve(listener)
@@ -144,6 +157,7 @@ class Supervisor:
         self.front_ends = [self._front_end(index, listener) for index in range(self.settings.http_workers)]
         worker_keepers = [asyncio.create_task(self._keep(child)) for child in self.workers]
         worker_keepers.append(asyncio.create_task(self._replace_silent_workers()))
+        worker_keepers.append(asyncio.create_task(Reloader(self.board, self.workers).run()))
         front_end_keepers = [asyncio.create_task(self._keep(child)) for child in self.front_ends]
         front_end_keepers.append(asyncio.create_task(self._replace_silent_front_ends()))
         await self.stopping.wait()
@@ -176,6 +190,7 @@ class Supervisor:
             "engine": settings.engine,
             "precision": settings.precision,
             "max_batch_size": settings.max_batch_size,
+            "request_timeout": settings.request_timeout,
             "address": self.addresses[index],
             "board": str(self.directory / "board"),
             "front_ends": settings.http_workers,

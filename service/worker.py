@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import queue
 import signal
 import sys
 import threading
@@ -32,6 +33,7 @@ from service.messages import (
     Failed,
     Hello,
     Ready,
+    Stale,
     Started,
     Submit,
     ToFrontEnd,
@@ -39,6 +41,8 @@ from service.messages import (
     encode,
 )
 from service.metrics import Metrics
+from service.models import Model, Models
+from service.reload import IN_USE, LOADED, REFUSED, Order
 from service.runner import ModelInfo
 from service.settings import SettingsError
 
@@ -56,6 +60,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     engine: EngineName
     precision: Precision
     max_batch_size: int
+    request_timeout: float
     address: str
     board: str
     front_ends: int
@@ -79,8 +84,10 @@ class Worker:
         self.outbox = self.context.socket(zmq.PULL)
         self.outbox.bind("inproc://outbox")
         self.queue: BatchQueue | None = None
-        self.model: ModelInfo | None = None
-        self.waiting_for_ready: list[bytes] = []
+        self.models = Models(self._load, spec.request_timeout)
+        self.sizes: list[int] = []
+        self.clients: set[bytes] = set()
+        self.waiting_for_ready: set[bytes] = set()
 
     def run(self) -> None:
         """Serve until the process ends."""
@@ -94,22 +101,24 @@ class Worker:
                     self.socket.send_multipart(self.outbox.recv_multipart(copy=False), copy=False)
                 else:
                     self._receive(*self.socket.recv_multipart(copy=False))
-            if self.model and self.waiting_for_ready:
-                for client in self.waiting_for_ready:
-                    self.socket.send_multipart([client, encode(Ready(self.model))])
-                self.waiting_for_ready.clear()
-            if self.model:
+            if self.models.present:
+                while self.waiting_for_ready:
+                    ready = Ready(self.models.present.info)
+                    self.socket.send_multipart([self.waiting_for_ready.pop(), encode(ready)])
+                self.models.forget_past()
                 self.board.beat(self.spec.index)
 
     def _receive(self, client: zmq.Frame, header: zmq.Frame, *frames: zmq.Frame) -> None:
         message = decode_to_worker(header.buffer)
         match message:
             case Hello():
-                self.waiting_for_ready.append(client.bytes)
+                self.clients.add(client.bytes)
+                self.waiting_for_ready.add(client.bytes)
             case Submit() if self.queue:
                 job = Job(
                     client=client.bytes,
                     id=message.id,
+                    identity=message.identity,
                     beam=message.beam,
                     deadline=message.deadline,
                     alone=message.alone,
@@ -136,43 +145,72 @@ class Worker:
         answers.set(zmq.SNDHWM, 0)
         answers.connect("inproc://outbox")
 
-        def send(job: Job, message: ToFrontEnd) -> None:
+        def send_expired(job: Job) -> None:
+            message = Failed(job.id, "the deadline passed while the picture waited", expired=True)
             answers.send_multipart([job.client, encode(message)])
 
-        def send_expired(job: Job) -> None:
-            send(job, Failed(job.id, "the deadline passed while the picture waited", expired=True))
-
-        checkpoint = Path(self.spec.checkpoint)
-        engine = Engine(checkpoint, self.spec.device, self.spec.engine, self.spec.precision)
-        sizes = batch_sizes(self.spec.max_batch_size or engine.default_batch_size)
-        engine.warm_up(sizes)
+        engine = self.models.begin().engine
         if not self.board.knows_pace(self.spec.index):
-            self._measure_pace(engine, sizes[-1])
-        self.queue = BatchQueue(sizes, lambda: self.board.decoding, send_expired, pads=engine.pads)
-        self.model = ModelInfo(engine.config, load_card(checkpoint), engine.device)
+            self._measure_pace(engine, self.sizes[-1])
+        self.queue = BatchQueue(self.sizes, lambda: self.board.decoding, send_expired, pads=engine.pads)
+        self.models.use()
         log.info("worker ready on %s", engine.device)
         while True:
             jobs, reason = self.queue.next_batch()
-            for client in {job.client for job in jobs}:
-                ids = [job.id for job in jobs if job.client == client]
-                answers.send_multipart([client, encode(Started(ids))])
-            started = time.monotonic()
-            outcomes = engine.run(jobs, lambda: self.board.set_busy(self.spec.index, True))
-            seconds = time.monotonic() - started
-            self.board.set_busy(self.spec.index, False)
-            self.board.record_pace(self.spec.index, seconds, len(jobs))
             self.metrics.observe_batch(len(jobs), reason)
-            for job, outcome in zip(jobs, outcomes, strict=True):
-                if isinstance(outcome, str):
-                    send(job, Failed(job.id, outcome, expired=False))
+            for identity in {job.identity for job in jobs}:  # two of them only around a reload
+                part = [job for job in jobs if job.identity == identity]
+                if model := self.models.get(identity):
+                    self._run(model, part, answers)
                 else:
-                    queue_s = started - job.queued_at
-                    send(job, Answered(job.id, outcome, queue_s, seconds, len(jobs)))
+                    for job in part:
+                        answers.send_multipart([job.client, encode(Stale(job.id))])
+
+    def _run(self, engine: Engine, jobs: list[Job], answers: zmq.Socket[bytes]) -> None:
+        for client in {job.client for job in jobs}:
+            ids = [job.id for job in jobs if job.client == client]
+            answers.send_multipart([client, encode(Started(ids))])
+        started = time.monotonic()
+        outcomes = engine.run(jobs, lambda: self.board.set_busy(self.spec.index, True))
+        seconds = time.monotonic() - started
+        self.board.set_busy(self.spec.index, False)
+        self.board.record_pace(self.spec.index, seconds, len(jobs))
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            message: ToFrontEnd
+            if isinstance(outcome, str):
+                message = Failed(job.id, outcome, expired=False)
+            else:
+                message = Answered(job.id, outcome, started - job.queued_at, seconds, len(jobs))
+            answers.send_multipart([job.client, encode(message)])
+
+    def _load(self) -> Model:
+        """
+        :raises CheckpointError: see :func:`model.checkpoint.load`
+        :raises SettingsError: see :class:`service.engine.Engine`
+        """
+        checkpoint = Path(self.spec.checkpoint)
+        engine = Engine(checkpoint, self.spec.device, self.spec.engine, self.spec.precision)
+        self.sizes = batch_sizes(self.spec.max_batch_size or engine.default_batch_size)
+        engine.warm_up(self.sizes)
+        return Model(
+            engine, ModelInfo(engine.config, load_card(checkpoint), engine.device, engine.config.identity)
+        )
+
+    def obey(self, order: Order) -> None:
+        """Called on a thread of its own, so that what runs goes on meanwhile."""
+        if order.do == "load":
+            self.board.set_reload_step(self.spec.index, LOADED if self.models.load_beside() else REFUSED)
+        elif order.do == "use":
+            self.models.use()
+            self.waiting_for_ready |= self.clients
+            self.board.set_reload_step(self.spec.index, IN_USE)
+        else:
+            self.models.drop()
 
     def _measure_pace(self, engine: Engine, size: int) -> None:
         """Time one full batch, so that already a first burst is admitted by what the device can do."""
         pixels = memoryview(bytes(3 * engine.config.preprocessing.image_size**2))
-        blank = Job(b"", 0, beam=1, deadline=math.inf, alone=False, pixels=pixels, queued_at=0.0)
+        blank = Job(b"", 0, "", beam=1, deadline=math.inf, alone=False, pixels=pixels, queued_at=0.0)
         started = time.monotonic()
         engine.run([blank] * size, lambda: None)
         self.board.record_pace(self.spec.index, time.monotonic() - started, size)
@@ -188,12 +226,22 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSpec)
     set_up_logging(spec.log_format, spec.log_level)
-    threading.Thread(target=_leave_with_supervisor, name="lifeline", daemon=True).start()
-    Worker(spec).run()
+    worker = Worker(spec)
+    threading.Thread(target=_follow_supervisor, args=[worker], name="lifeline", daemon=True).start()
+    worker.run()
 
 
-def _leave_with_supervisor() -> None:
-    sys.stdin.buffer.read()
+def _follow_supervisor(worker: Worker) -> None:
+    """Do as it says, one order after the other, until it is gone."""
+    orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+
+    def obey() -> None:
+        while True:
+            worker.obey(orders.get())
+
+    threading.Thread(target=obey, name="orders", daemon=True).start()
+    for line in sys.stdin.buffer:
+        orders.put(msgspec.json.decode(line, type=Order))
     os._exit(0)
 
 

@@ -34,6 +34,7 @@ def test_generated_clients_get_good_names() -> None:
         "GET /health/live": "live",
         "GET /metrics": "metrics",
         "GET /model": "model",
+        "POST /model/reload": "reload_model",
         "POST /model/predict": "predict",
         "GET /model/metadata": "metadata",
     }

@@ -40,7 +40,11 @@ class FakeRunner:
 
     async def stop(self) -> None: ...
 
-    async def caption(self, pixels: NDArray[np.uint8], beam: int, deadline: float) -> Inference:
+    async def reload(self) -> None: ...
+
+    async def caption(
+        self, pixels: NDArray[np.uint8], identity: str, beam: int, deadline: float
+    ) -> Inference:
         assert pixels.shape == (224, 224, 3)
         assert pixels.dtype == np.uint8
         self.seen += 1

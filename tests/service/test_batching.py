@@ -12,7 +12,7 @@ from service.batching import BatchQueue, Job, batch_sizes
 
 def job(number: int, beam: int = 1, alone: bool = False, expires_in: float = 60.0) -> Job:
     now = time.monotonic()
-    return Job(b"client", number, beam, now + expires_in, alone, memoryview(b""), now)
+    return Job(b"client", number, "r", beam, now + expires_in, alone, memoryview(b""), now)
 
 
 def ids(jobs: list[Job]) -> list[int]:

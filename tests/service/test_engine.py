@@ -30,7 +30,7 @@ def engine() -> Engine:
 def jobs(*shades: int) -> list[Job]:
     pixels = [np.full((SIZE, SIZE, 3), shade, np.uint8) for shade in shades]
     later = time.monotonic() + 60
-    return [Job(b"c", n, 1, later, False, memoryview(p).cast("B"), 0.0) for n, p in enumerate(pixels)]
+    return [Job(b"c", n, "r", 1, later, False, memoryview(p).cast("B"), 0.0) for n, p in enumerate(pixels)]
 
 
 def run(engine: Engine, *shades: int) -> list[list[Caption] | str]:

@@ -75,8 +75,9 @@ def test_a_killed_worker_costs_no_answer(service: Service, measured: Callable[[s
         measured(f"{statuses[200]} × 200, {statuses[503]} × 503, ready again after {back_s:.1f} s")
 
 
-def test_a_worker_killed_during_a_stop_is_still_replaced(service: Service) -> None:
-    with ThreadPoolExecutor(16) as threads:
+def test_a_worker_killed_during_a_stop_is_still_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "hostile" / "slow"))
+    with running() as service, ThreadPoolExecutor(16) as threads:
         answers = send(service, threads, 16)
         until(lambda: httpx.get(f"{service.url}/health", timeout=30).json()["queue"]["depth"] >= 4)
         (worker,) = service.children("worker")

@@ -24,6 +24,7 @@ from service.messages import (
     Failed,
     Hello,
     Ready,
+    Stale,
     Started,
     Submit,
     ToFrontEnd,
@@ -32,9 +33,10 @@ from service.messages import (
     encode,
 )
 from service.remote import RemoteRunner
-from service.runner import ModelInfo
+from service.runner import ModelChanged, ModelInfo
 
-MODEL = ModelInfo(Config(name="played", vocabulary_size=4), "", "cpu")
+IDENTITY = "played"
+MODEL = ModelInfo(Config(name="played", vocabulary_size=4), "", "cpu", IDENTITY)
 PIXELS = np.zeros((224, 224, 3), np.uint8)
 
 
@@ -102,7 +104,7 @@ def test_a_picture_whose_worker_dies_is_sent_once_more(tmp_path: Path, running: 
             assert runner.state == "loading"
             first = PlayedWorker(address)
             await first.greet()
-            caption = asyncio.create_task(runner.caption(PIXELS, 1, soon()))
+            caption = asyncio.create_task(runner.caption(PIXELS, IDENTITY, 1, soon()))
             submit = await first.receive_submit()
             assert not submit.alone
             if running:
@@ -122,7 +124,7 @@ def test_a_picture_whose_worker_dies_is_sent_once_more(tmp_path: Path, running: 
 def test_a_picture_that_loses_two_workers_is_given_up(tmp_path: Path) -> None:
     async def play(address: str) -> None:
         async with runner_of(address) as runner:
-            caption = asyncio.create_task(runner.caption(PIXELS, 1, soon()))
+            caption = asyncio.create_task(runner.caption(PIXELS, IDENTITY, 1, soon()))
             for _ in range(2):
                 worker = PlayedWorker(address)
                 await worker.greet()
@@ -140,7 +142,7 @@ def test_a_worker_that_does_not_come_back_in_time_is_lost_not_late(tmp_path: Pat
         async with runner_of(address) as runner:
             worker = PlayedWorker(address)
             await worker.greet()
-            caption = asyncio.create_task(runner.caption(PIXELS, 1, soon(1.0)))
+            caption = asyncio.create_task(runner.caption(PIXELS, IDENTITY, 1, soon(1.0)))
             await worker.receive_submit()
             worker.die()
             with pytest.raises(WorkerLost):
@@ -155,7 +157,7 @@ def test_no_answer_by_the_deadline(tmp_path: Path) -> None:
             worker = PlayedWorker(address)
             await worker.greet()
             with pytest.raises(DeadlinePassed):
-                await runner.caption(PIXELS, 1, soon(0.3))
+                await runner.caption(PIXELS, IDENTITY, 1, soon(0.3))
             submit = await worker.receive_submit()
             assert await worker.receive() == Cancel(submit.id)
 
@@ -167,7 +169,7 @@ def test_failures_reach_the_caller_they_concern(tmp_path: Path) -> None:
         async with runner_of(address) as runner:
             worker = PlayedWorker(address)
             await worker.greet()
-            captions = [asyncio.create_task(runner.caption(PIXELS, 1, soon())) for _ in range(3)]
+            captions = [asyncio.create_task(runner.caption(PIXELS, IDENTITY, 1, soon())) for _ in range(3)]
             first, second, third = [await worker.receive_submit() for _ in range(3)]
             await worker.send(Failed(second.id, "it failed", expired=False))
             await worker.send(Failed(third.id, "too late", expired=True))
@@ -185,7 +187,7 @@ def test_a_cancelled_call_takes_its_picture_out_of_the_queue(tmp_path: Path) -> 
         async with runner_of(address) as runner:
             worker = PlayedWorker(address)
             await worker.greet()
-            caption = asyncio.create_task(runner.caption(PIXELS, 1, soon()))
+            caption = asyncio.create_task(runner.caption(PIXELS, IDENTITY, 1, soon()))
             submit = await worker.receive_submit()
             caption.cancel()
             assert await worker.receive() == Cancel(submit.id)
@@ -206,11 +208,29 @@ def test_the_least_loaded_of_several_workers_gets_the_picture(tmp_path: Path) ->
             await worker.greet()
         while len(runner._ready()) < 2:
             await asyncio.sleep(0.01)
-        captions = [asyncio.create_task(runner.caption(PIXELS, 1, soon())) for _ in range(4)]
+        captions = [asyncio.create_task(runner.caption(PIXELS, IDENTITY, 1, soon())) for _ in range(4)]
         for worker in workers:
             for _ in range(2):
                 await worker.answer(await worker.receive_submit(), "a bird")
         await asyncio.gather(*captions)
         await runner.stop()
+
+    scenario(play, tmp_path)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_picture_for_a_model_that_no_worker_has_is_to_be_decoded_again(tmp_path: Path, known: bool) -> None:
+    async def play(address: str) -> None:
+        async with runner_of(address) as runner:
+            worker = PlayedWorker(address)
+            await worker.greet()
+            wanted = IDENTITY if known else "another"
+            caption = asyncio.create_task(runner.caption(PIXELS, wanted, 1, soon()))
+            if known:  # to the front end; the worker has let it go meanwhile
+                submit = await worker.receive_submit()
+                assert submit.identity == IDENTITY
+                await worker.send(Stale(submit.id))
+            with pytest.raises(ModelChanged):
+                await caption
 
     scenario(play, tmp_path)
