@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve training test browser generated-clients corpus audit bench soak chaos neighbour lock clean
+.PHONY: serve training test browser generated-clients corpus audit bench soak chaos neighbour peers lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
@@ -58,6 +58,10 @@ MINUTES ?= 10
 
 chaos: $(VENV)/.installed-dev
 	$(VENV)/bin/python benchmarks/chaos.py --minutes $(MINUTES)
+
+# The same checkpoint behind other servers; makes their environment (.venv-peers) the first time.
+peers: $(VENV)/.installed-dev
+	$(VENV)/bin/python benchmarks/peers/run.py $(PHOTOS)
 
 # What a good request and liveness take beside each kind of hostile traffic, against what they take alone.
 neighbour: $(VENV)/.installed-dev
