@@ -2,8 +2,8 @@
 
 python benchmarks/peers/run.py PHOTOS [--seconds S] [--servers NAME ...]
 
-Makes the peers' environment (.venv-peers) the first time. Every server gets the same network (OpenVINO where it
-is installed), the same decoding and the same threads; only serving differs. Capacity is what the model alone
+Makes the peers' environment (.venv-peers) the first time. Every server has the same network (OpenVINO where
+that is there), the same decoding and the same threads; only serving differs. Capacity is what the model alone
 captions in a second, measured anew before each server.
 """
 
