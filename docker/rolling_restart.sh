@@ -3,8 +3,8 @@
 #   docker/rolling_restart.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for replica in $(docker ps --quiet --filter label=com.docker.compose.service=replica \
-    --filter "label=com.docker.compose.project=${COMPOSE_PROJECT_NAME:-$(basename "$PWD")}"); do
+if docker compose version >/dev/null 2>&1; then compose=(docker compose); else compose=(docker-compose); fi
+for replica in $("${compose[@]}" --profile scale ps --quiet replica); do
   docker restart "$replica"
   until [ "$(docker inspect --format '{{.State.Health.Status}}' "$replica")" = healthy ]; do sleep 1; done
 done
