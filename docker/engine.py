@@ -14,7 +14,7 @@ import httpx
 ROOT = Path(__file__).parent.parent
 PICTURES = [path.read_bytes() for path in sorted((ROOT / "service/static/samples").glob("*.jpg"))]
 PATIENCE_S = 180.0
-UNSENT_S = 0.5  # a request that began so long before a stop had been accepted
+ACCEPTED_S = 0.5  # a request that began so long before a stop had been accepted
 
 
 def run(*command: str, quiet: bool = True) -> str:
@@ -95,7 +95,7 @@ class Load:
             try:
                 outcome = str(caption(self.url, PICTURES[number % len(PICTURES)]).status_code)
             except httpx.TransportError as error:
-                late = started > self.stopped - UNSENT_S
+                late = started > self.stopped - ACCEPTED_S
                 outcome = "not accepted" if late else type(error).__name__
                 time.sleep(0.1)
             self.outcomes[outcome] += 1
