@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve training test browser generated-clients corpus audit bench soak chaos neighbour peers lock clean
+.PHONY: serve training test browser generated-clients corpus audit bench soak chaos neighbour peers containers lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
@@ -66,6 +66,11 @@ peers: $(VENV)/.installed-dev
 # What a good request and liveness take beside each kind of hostile traffic, against what they take alone.
 neighbour: $(VENV)/.installed-dev
 	$(VENV)/bin/python benchmarks/neighbour.py
+
+# Builds the images and puts containers to the test in a real Docker engine: minutes, and too heavy for make test.
+containers: $(VENV)/.installed-dev
+	$(VENV)/bin/python docker/check_image.py
+	$(VENV)/bin/python docker/check_compose.py
 
 # Each stamp says which lock is installed; a second run finds it newer than the lock and installs nothing.
 $(VENV)/bin/python:

@@ -176,6 +176,12 @@ class Board:
         """Seconds since the worker's last heartbeat; negative while it has time to load."""
         return time.monotonic() - self.heartbeat(worker)
 
+    @property
+    def worker_states(self) -> list[str]:
+        """Of each worker ``loading``, ``ready`` or, when it shows no life, ``silent``."""
+        silences = [self.silence_s(worker) for worker in range(len(self._workers))]
+        return ["loading" if s < 0 else "ready" if s <= SILENT_S else "silent" for s in silences]
+
     def busy_s(self, worker: int) -> float:
         """Seconds that the worker has been at its present batch; 0 when idle."""
         since = self.busy_since(worker)

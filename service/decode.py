@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from model import preprocessing
 from model.config import Preprocessing
@@ -45,9 +44,12 @@ class DecodePool:
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 pixels = await loop.run_in_executor(self._threads, self._decode_small, data, config)
-                if isinstance(pixels, Image.Image):
-                    pixels = await loop.run_in_executor(self._large, _decode, pixels, config)
-                return pixels
+                if pixels is not None:
+                    return pixels
+                # From its bytes again: a picture that was decoded in place would live as long as its request.
+                return await loop.run_in_executor(
+                    self._large, preprocessing.load_pixels, data, config, self._max_pixels
+                )
         except TimeoutError:
             raise DeadlinePassed("the picture could not be decoded in time") from None
 
@@ -55,14 +57,12 @@ class DecodePool:
         for threads in (self._threads, self._large):
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def _decode_small(self, data: bytes, config: Preprocessing) -> NDArray[np.uint8] | Image.Image:
-        """Pixels, or of a large picture its header alone."""
+    def _decode_small(self, data: bytes, config: Preprocessing) -> NDArray[np.uint8] | None:
+        """Pixels; of a large picture none, though its header has been judged."""
         image = preprocessing.read_header(io.BytesIO(data), self._max_pixels)
-        return image if image.width * image.height > LARGE else _decode(image, config)
-
-
-def _decode(image: Image.Image, config: Preprocessing) -> NDArray[np.uint8]:
-    return preprocessing.to_pixels(preprocessing.decode(image, config), config)
+        if image.width * image.height > LARGE:
+            return None
+        return preprocessing.to_pixels(preprocessing.decode(image, config), config)
 
 
 def _give_way() -> None:

@@ -91,3 +91,8 @@ class _BoardCollector(Collector):
         yield GaugeMetricFamily("captioner_queue_depth", depth, self._board.admitted)
         restarts = "Device workers restarted."
         yield CounterMetricFamily("captioner_worker_restarts", restarts, self._board.restarts)
+        workers = GaugeMetricFamily("captioner_workers", "Device workers by state.", labels=["state"])
+        states = self._board.worker_states
+        for state in ("loading", "ready", "silent"):
+            workers.add_metric([state], states.count(state))
+        yield workers

@@ -62,6 +62,7 @@ def test_a_killed_worker_costs_no_answer(service: Service, measured: Callable[[s
         worker.kill()
         killed = time.monotonic()
         until(lambda: not service.ready())
+        until(lambda: service.metric('captioner_workers{state="loading"}') == 1)
         until(service.ready)
         back_s = time.monotonic() - killed
         responses = [answer.result() for answer in answers]

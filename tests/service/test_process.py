@@ -70,6 +70,7 @@ def test_the_card_of_the_bundled_checkpoint(service: Service) -> None:
 def test_several_front_ends_and_devices_share_the_work() -> None:
     with running("--http-workers", "2", "--device", "cpu,cpu") as service:
         until(lambda: httpx.get(f"{service.url}/health", timeout=30).json()["device"] == "cpu,cpu")
+        until(lambda: service.metric('captioner_workers{state="ready"}') == 2)
         before = [worker.cpu_times().user for worker in service.children("worker")]
         captions_of(service, 16)
         after = [worker.cpu_times().user for worker in service.children("worker")]

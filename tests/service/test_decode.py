@@ -1,0 +1,35 @@
+"""What the threads that decode hold on to."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+
+import pytest
+from PIL import Image
+
+from model.config import Preprocessing
+from service.decode import LARGE, DecodePool
+from service.errors import DeadlinePassed
+from tests.pictures import picture
+from tests.service.processes import until
+
+
+def large_pictures() -> list[Image.Image]:
+    return [o for o in gc.get_objects() if isinstance(o, Image.Image) and o.width * o.height > LARGE]
+
+
+def test_a_large_picture_whose_time_is_over_is_forgotten_when_its_thread_is_done() -> None:
+    """Sent 64 at once, they took a front end beyond 3 GB: each was held by its error until collected."""
+    data = picture(size=(8000, 5000), kind="PNG")
+    pool = DecodePool(max_pixels=40_000_000)
+
+    async def decode_in_vain() -> None:
+        await pool.decode(data, Preprocessing(), time.monotonic() + 0.1)
+
+    with pytest.raises(DeadlinePassed) as error:
+        asyncio.run(decode_in_vain())
+    until(lambda: not large_pictures())
+    pool.close()
+    assert error.value
