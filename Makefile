@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve training test browser generated-clients corpus audit bench soak chaos neighbour peers containers lock clean
+.PHONY: serve training test browser generated-clients corpus audit bench soak chaos neighbour peers containers kubernetes lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
@@ -62,6 +62,12 @@ chaos: $(VENV)/.installed-dev
 # The same checkpoint behind other servers; makes their environment (.venv-peers) the first time.
 peers: $(VENV)/.installed-dev
 	$(VENV)/bin/python benchmarks/peers/run.py $(PHOTOS)
+
+# docker/kubernetes against the schemas of Kubernetes's API.
+kubernetes:
+	$(PYTHON) -m venv .venv-kubernetes
+	.venv-kubernetes/bin/pip install -q kubernetes-validate==1.37.0
+	.venv-kubernetes/bin/kubernetes-validate --strict $(filter-out %/kustomization.yaml,$(wildcard docker/kubernetes/*.yaml))
 
 # What a good request and liveness take beside each kind of hostile traffic, against what they take alone.
 neighbour: $(VENV)/.installed-dev
