@@ -2,9 +2,9 @@
 
 python benchmarks/queueing.py PHOTOS [--seconds S]
 
-The service is asked at random times (a Poisson process) at growing shares of what it can do. The simulation has
-the same arrivals, the batches' mean times as they were seen, and what a request takes beside them; nothing is
-fitted.
+The service is asked at random times (a Poisson process) at growing shares of what it can do. The simulation
+has the same arrivals, the mean times of batches as they were seen, and what a request takes beside them;
+nothing is fitted.
 """
 
 from __future__ import annotations
@@ -140,9 +140,8 @@ def main() -> None:
             pooled[size] += times
     batch_s = {size: mean(times) for size, times in sorted(pooled.items())}
     beside_s = mean(part for _, _, seen in runs for part in seen.beside)
-    print(
-        f"64 clients: {capacity:.1f} captions/s; beside queue and batch a request takes {1000 * beside_s:.1f} ms"
-    )
+    print(f"64 clients: {capacity:.1f} captions/s")
+    print(f"a request, beside queue and batch: {1000 * beside_s:.1f} ms")
     print(f"ms a batch: {', '.join(f'{size}: {1000 * s:.0f}' for size, s in batch_s.items())}\n")
     print(
         "| share of that | pictures/s | p50 ms | simulated | p99 ms | simulated |\n|---|---|---|---|---|---|"
