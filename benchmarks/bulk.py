@@ -12,7 +12,6 @@ import argparse
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -68,7 +67,7 @@ def run(pictures: Path, output: Path, total: int, until: int) -> None:
             before, since = now, time.monotonic()
         done = now
     if until < total:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
     process.wait()
 
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import httpx
 import matplotlib
 import numpy as np
 from http_load import own_service
+from peers.driver import Load, make_requests
 from PIL import Image
 
 from model.captioner import Captioner, resolve_engine
@@ -47,8 +46,8 @@ def main() -> None:
     beams = ("beam width", "ms alone", "ms a picture in a batch of 8")
     report("beam", beams, by_beam(captioner, pixels), arguments.plots)
     report("batch", ("batch", "ms a batch", "captions/s"), by_batch(captioner, pixels), arguments.plots)
-    queue = ("clients and MAX_QUEUE", "captions/s", "p50 ms", "p99 ms", "refused with 429, %")
-    report("queue", queue, by_queue(contents), arguments.plots)
+    queue = ("clients and MAX_QUEUE", "captions/s", "p50 ms", "p99 ms", "not captioned, %")
+    report("queue", queue, by_queue(arguments.folder), arguments.plots)
 
 
 def report(name: str, columns: Sequence[str], rows: Iterator[tuple[float, ...]], plots: Path | None) -> None:
@@ -117,36 +116,16 @@ def by_batch(captioner: Captioner, pixels: np.ndarray) -> Iterator[tuple[float, 
         yield batch, ms, 1000 * batch / ms
 
 
-def by_queue(contents: list[bytes]) -> Iterator[tuple[float, ...]]:
+def by_queue(folder: Path) -> Iterator[tuple[float, ...]]:
     for queue in QUEUES:
         with own_service("--max-queue", str(queue)) as (url, _):
-            yield queue, *asyncio.run(load(url, contents, queue))
-
-
-async def load(url: str, contents: list[bytes], clients: int) -> tuple[float, float, float, float]:
-    """So many clients, each sending again once it is answered → captions/s, p50 ms, p99 ms, % refused."""
-    seconds: list[float] = []
-    refused = 0
-    pictures = itertools.cycle(contents)
-    started = time.monotonic()
-
-    async def client(http: httpx.AsyncClient) -> None:
-        nonlocal refused
-        while (sent := time.monotonic()) < started + SECONDS:
-            answer = await http.post(f"{url}/caption", files={"image": next(pictures)})
-            if answer.status_code == 429:
-                refused += 1
-                await asyncio.sleep(float(answer.headers["Retry-After"]))
-            else:
-                answer.raise_for_status()
-                seconds.append(time.monotonic() - sent)
-
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=60, limits=limits) as http:
-        await asyncio.gather(*(client(http) for _ in range(clients)))
-    rate = len(seconds) / (time.monotonic() - started)
-    p50, p99 = (1000 * float(np.quantile(seconds, q)) for q in (0.5, 0.99))
-    return rate, p50, p99, 100 * refused / (refused + len(seconds))
+            load = Load(make_requests(folder, "/caption", "image"), int(url.rpartition(":")[2]), SECONDS)
+            started = time.monotonic()
+            asyncio.run(load.closed(queue))
+            elapsed = time.monotonic() - started
+        seconds = [seconds for _, seconds, outcome, _ in load.answers if outcome == "200"]
+        p50, p99 = (1000 * float(np.quantile(seconds, q)) for q in (0.5, 0.99))
+        yield queue, len(seconds) / elapsed, p50, p99, 100 * (1 - len(seconds) / len(load.answers))
 
 
 if __name__ == "__main__":
