@@ -23,10 +23,12 @@ def serve(**flags: Any) -> None:
 
         CAPTIONER_API_KEYS=first-key,second-key captioner serve
     """
+    from service import tracing
     from service.logs import set_up_logging
     from service.supervisor import serve as run_service
 
     settings = load_settings(flags)
+    tracing.wanted()  # said here, what is wrong with it is said once
     set_up_logging(settings.log_format, settings.log_level)
     raise typer.Exit(run_service(settings))
 

@@ -25,6 +25,7 @@ from service.routes import captions, ibm_max, pages, reload, status
 from service.runner import Runner
 from service.settings import Settings
 from service.state import AppState, LifespanState
+from service.tracing import Traces, Tracing
 
 DESCRIPTION = """Send a picture, get one good English sentence about it.
 
@@ -48,18 +49,20 @@ def create_app(
     board: Board | None = None,
     front_end: int = 0,
     decoder: DecodePool | None = None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """An application that captions with ``runner``.
 
     :param board: shared with the service's other processes; a private one unless given
     :param front_end: this process's row on the board
     :param decoder: turns uploads into pixels; threads of this process unless given
+    :param tracing: makes a trace of each request; none unless given
     """
     board = board or Board.private()
     metrics = Metrics()
     admission = Admission(settings, board, front_end, runner, metrics)
     pool = decoder or DecodePool(settings.max_image_pixels)
-    pipeline = Pipeline(runner, admission, pool, metrics)
+    pipeline = Pipeline(runner, admission, pool, metrics, tracing)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
@@ -67,6 +70,8 @@ def create_app(
         yield {"captioner": AppState(settings, runner, board, metrics, admission, pipeline)}
         await runner.stop()
         pool.close()
+        if tracing:
+            tracing.close()
 
     app = FastAPI(
         title="Captioner",
@@ -99,6 +104,8 @@ def create_app(
             expose_headers=["X-Request-ID", "Retry-After"],
         )
     app.add_middleware(RequestContext, board=board, metrics=metrics)
+    if tracing:
+        app.add_middleware(Traces, tracing=tracing)
     return app
 
 

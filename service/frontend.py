@@ -21,6 +21,7 @@ from service.edge import server_config
 from service.logs import set_up_logging
 from service.remote import RemoteRunner
 from service.settings import Settings
+from service.tracing import Tracing, provider_of_environment, wanted
 
 HEARTBEAT_S = 0.2
 
@@ -60,7 +61,8 @@ async def serve(spec: FrontEndSpec) -> None:
     settings = Settings.model_validate(spec.settings)
     board = Board.attach(Path(spec.board), settings.http_workers, len(spec.addresses))
     runner = RemoteRunner(spec.addresses, board, settings.request_timeout)
-    server = Server(server_config(create_app(settings, runner, board, spec.index)))
+    tracing = Tracing(provider_of_environment()) if wanted() else None
+    server = Server(server_config(create_app(settings, runner, board, spec.index, tracing=tracing)))
     drains: list[asyncio.Task[None]] = []
 
     def start_drain() -> None:

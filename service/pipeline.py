@@ -11,16 +11,25 @@ from service.errors import NotReady
 from service.metrics import Metrics
 from service.runner import Inference, ModelChanged, Runner
 from service.schemas import Alternative, CaptionResult, ModelName, Options, Timing, TokenProbability
+from service.tracing import Tracing
 
 
 class Pipeline:
     """What the routes caption with."""
 
-    def __init__(self, runner: Runner, admission: Admission, decoder: DecodePool, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        admission: Admission,
+        decoder: DecodePool,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+    ) -> None:
         self.runner = runner
         self.admission = admission
         self._decoder = decoder
         self._metrics = metrics
+        self._tracing = tracing
 
     async def caption(self, data: bytes, options: Options, started: float, deadline: float) -> CaptionResult:
         """Caption one picture.
@@ -40,7 +49,10 @@ class Pipeline:
                 with contextlib.suppress(ModelChanged):
                     inference = await self.runner.caption(pixels, model.identity, options.beam, deadline)
                     break
-        self._metrics.observe_stages(decode_s, inference.queue_s, inference.inference_s)
+        stages_s = (decode_s, inference.queue_s, inference.inference_s)
+        self._metrics.observe_stages(*stages_s)
+        if self._tracing:
+            self._tracing.record_stages(*stages_s, inference.batch_size)
         timing = Timing(
             decode_ms=_milliseconds(decode_s),
             queue_ms=_milliseconds(inference.queue_s),
