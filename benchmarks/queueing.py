@@ -45,7 +45,10 @@ class Seen:
 
 async def ask(connection: Connection, request: bytes, seen: Seen) -> None:
     started = time.perf_counter()
-    status, body = await connection.ask(request)
+    try:
+        status, body = await connection.ask(request)
+    except EOFError:  # the service closes a connection that was idle for long; this one is new
+        status, body = await connection.ask(request)
     if status != 200:
         raise SystemExit(f"an answer was {status}")
     seen.add(time.perf_counter() - started, json.loads(body)["timing"])
