@@ -26,9 +26,11 @@ class PageRunner(FakeRunner):
 
     pixels: NDArray[np.uint8]
 
-    async def caption(self, pixels: NDArray[np.uint8], beam: int, deadline: float) -> Inference:
+    async def caption(
+        self, pixels: NDArray[np.uint8], identity: str, beam: int, deadline: float
+    ) -> Inference:
         self.pixels = pixels
-        await super().caption(pixels, beam, deadline)
+        await super().caption(pixels, identity, beam, deadline)
         words = tuple(Word(text, math.log(share)) for text, share in SHARES.items())
         captions = [
             Caption(CAPTION if n == 0 else f"another of {n}", math.log(0.37 / (n + 1)), words)
