@@ -73,7 +73,7 @@ def test_words_are_shaded_by_doubt_and_the_time_is_told(captioned: Page) -> None
 @pytest.mark.skipif(not BUNDLED.exists(), reason="no bundled checkpoint")
 def test_the_real_models_caption_is_the_one_shown(browser: Browser) -> None:
     with running() as service, page_at(browser, service.url) as page:
-        page.get_by_role("button", name="a dog on a meadow").click()
+        page.get_by_role("button", name="a dog in the grass").click()
         generate(page)
         picture = httpx.get(f"{service.url}/static/samples/dog.jpg").content
         answer = httpx.post(f"{service.url}/caption", files={"image": picture}, timeout=90)
