@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -36,6 +37,7 @@ class Models:
         self._held: dict[str, Model] = {}
         self._offered: Model | None = None
         self._past_ends = math.inf
+        self._changing = threading.Lock()
         self.present: Model | None = None
 
     def get(self, identity: str) -> Engine | None:
@@ -64,10 +66,11 @@ class Models:
 
     def use(self) -> None:
         """Make what was loaded the present one."""
-        if self._offered:
-            self._held[self._offered.info.identity] = self._offered
-            self.present, self._offered = self._offered, None
-            self._past_ends = time.monotonic() + self._keep_s
+        with self._changing:
+            if self._offered:
+                self._held[self._offered.info.identity] = self._offered
+                self.present, self._offered = self._offered, None
+                self._past_ends = time.monotonic() + self._keep_s
 
     def drop(self) -> None:
         """Forget what was loaded beside."""
@@ -75,6 +78,7 @@ class Models:
 
     def forget_past(self) -> None:
         """Let the model before go, once nothing can come for it any more."""
-        if self.present and time.monotonic() > self._past_ends:
-            self._held = {self.present.info.identity: self.present}
-            self._past_ends = math.inf
+        with self._changing:
+            if self.present and time.monotonic() > self._past_ends:
+                self._held = {self.present.info.identity: self.present}
+                self._past_ends = math.inf

@@ -17,7 +17,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from model.errors import InferenceError
 from service.board import SILENT_S, Board
-from service.errors import CheckpointRefused, DeadlinePassed, ReloadRunning, WorkerLost
+from service.errors import CheckpointRefused, DeadlinePassed, NotReady, ReloadRunning, WorkerLost
 from service.messages import (
     Answered,
     Cancel,
@@ -82,7 +82,11 @@ class RemoteRunner:
         """See :meth:`service.runner.Runner.reload`."""
         if self._board.reloading:
             raise ReloadRunning("the checkpoint is being loaded already")
-        if not await reload_by(self._board):
+        try:
+            made = await reload_by(self._board)
+        except TimeoutError:
+            raise NotReady("the checkpoint was not loaded in time") from None
+        if not made:
             raise CheckpointRefused(
                 "the checkpoint cannot be used; the log says why, and what ran before runs on"
             )

@@ -88,6 +88,7 @@ class Worker:
         self.sizes: list[int] = []
         self.clients: set[bytes] = set()
         self.waiting_for_ready: set[bytes] = set()
+        self.switching = threading.Event()
 
     def run(self) -> None:
         """Serve until the process ends."""
@@ -102,11 +103,21 @@ class Worker:
                 else:
                     self._receive(*self.socket.recv_multipart(copy=False))
             if self.models.present:
-                while self.waiting_for_ready:
-                    ready = Ready(self.models.present.info)
-                    self.socket.send_multipart([self.waiting_for_ready.pop(), encode(ready)])
+                self._say_ready()
                 self.models.forget_past()
                 self.board.beat(self.spec.index)
+
+    def _say_ready(self) -> None:
+        """Tell who has not heard of the present model; a reload has ended only when all front ends have."""
+        if switching := self.switching.is_set():
+            self.switching.clear()
+            self.waiting_for_ready |= self.clients
+        assert self.models.present
+        ready = encode(Ready(self.models.present.info))
+        while self.waiting_for_ready:
+            self.socket.send_multipart([self.waiting_for_ready.pop(), ready])
+        if switching:
+            self.board.set_reload_step(self.spec.index, IN_USE)
 
     def _receive(self, client: zmq.Frame, header: zmq.Frame, *frames: zmq.Frame) -> None:
         message = decode_to_worker(header.buffer)
@@ -202,8 +213,7 @@ class Worker:
             self.board.set_reload_step(self.spec.index, LOADED if self.models.load_beside() else REFUSED)
         elif order.do == "use":
             self.models.use()
-            self.waiting_for_ready |= self.clients
-            self.board.set_reload_step(self.spec.index, IN_USE)
+            self.switching.set()
         else:
             self.models.drop()
 

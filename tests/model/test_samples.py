@@ -12,7 +12,12 @@ from model.captioner import Captioner, resolve_engine
 from model.config import BUNDLED
 
 SAMPLES = Path(__file__).parents[2] / "service" / "static" / "samples"
-SHOWS = {"beach.jpg": "beach", "climber.jpg": "snow", "dog.jpg": "dog", "surfer.jpg": "surfer"}
+SHOWS = {
+    "beach.jpg": {"standing", "beach"},
+    "climber.jpg": {"jacket", "snow"},
+    "dog.jpg": {"dog", "running", "grass"},
+    "surfer.jpg": {"surfer", "wave"},
+}
 
 
 @pytest.mark.parametrize("engine", sorted({"torch", resolve_engine("auto", "cpu")}))
@@ -21,4 +26,4 @@ def test_each_is_captioned_as_what_it_shows(engine: str) -> None:
     captioner = Captioner.load(BUNDLED, engine=engine)
     for name, caption in zip(SHOWS, caption_many(captioner, [SAMPLES / name for name in SHOWS]), strict=True):
         assert isinstance(caption, Caption)
-        assert SHOWS[name] in caption.text.split()
+        assert SHOWS[name] <= set(caption.text.split())

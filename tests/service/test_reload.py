@@ -127,6 +127,18 @@ def test_a_new_model_takes_over_under_load(folder: Path, other: Path) -> None:
         assert caption == expected[revision][which]
 
 
+def test_when_a_reload_is_answered_the_new_model_is_in_use(folder: Path, other: Path) -> None:
+    """Also in a service that has nothing else to do, and for a reload right after another."""
+    revisions = {path: checkpoints.read(path).config.revision for path in (BUNDLED, other)}
+    flags = ("--checkpoint", str(folder), "--api-keys", "sesame", "--request-timeout", "1")
+    with running(*flags) as service, httpx.Client(base_url=service.url, headers=KEY, timeout=120) as http:
+        for new in (other, BUNDLED, other, BUNDLED):
+            put(new, folder)
+            assert http.post("/model/reload").json()["revision"] == revisions[new]
+            answer = http.post("/caption", files={"image": PICTURES[0]}).json()
+            assert answer["model"]["revision"] == revisions[new]
+
+
 def test_a_bad_checkpoint_is_refused_and_the_old_one_stays(folder: Path) -> None:
     with running("--checkpoint", str(folder), "--api-keys", "sesame") as service:
         first = httpx.post(
