@@ -6,6 +6,7 @@ a folder that can be written they are made anew at every start.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -54,13 +55,12 @@ class OpenVinoNetwork:
         """
         :param network: builds the network, in eval mode on the CPU; called only if there are no graphs yet
         """
-        core = openvino.Core()
         if precision == "auto":
-            has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            has_bfloat16 = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             precision = "mixed" if has_bfloat16 else "float32"
         graphs = _graphs(config, network)
         self._early, self._late, self._start, self._first, self._step = (
-            _compile(core, graphs[name], _HINTS[precision].get(name, "f32")) for name in _GRAPHS
+            _compile(graphs[name], _HINTS[precision].get(name, "f32")) for name in _GRAPHS
         )
 
     def encode(self, pixels: Tensor) -> Seen:
@@ -99,9 +99,19 @@ def _tensors(outputs: Any) -> list[Tensor]:
     return [torch.from_numpy(np.asarray(output)) for output in outputs.values()]
 
 
-def _compile(core: openvino.Core, graph: openvino.Model, precision: str) -> Any:
+@functools.cache
+def _core() -> openvino.Core:
+    """One for as long as the process lives.
+
+    OpenVINO gives the thread that makes the first one another alternate signal stack, and with the last one
+    unmaps it, whichever thread that happens on: the first thread's next signal would end the process.
+    """
+    return openvino.Core()
+
+
+def _compile(graph: openvino.Model, precision: str) -> Any:
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-    return core.compile_model(graph, "CPU", options).create_infer_request()
+    return _core().compile_model(graph, "CPU", options).create_infer_request()
 
 
 def _graphs(config: Config, network: Callable[[], CaptionNetwork]) -> dict[str, openvino.Model]:
@@ -109,8 +119,7 @@ def _graphs(config: Config, network: Callable[[], CaptionNetwork]) -> dict[str, 
         return _trace(network, config)
     try:
         folder = _cache_folder() / _key(config)
-        core = openvino.Core()
-        return {name: core.read_model(folder / f"{name}.xml") for name in _GRAPHS}
+        return {name: _core().read_model(folder / f"{name}.xml") for name in _GRAPHS}
     except Exception as error:  # absent, cut off, of another make
         log.debug("no graphs kept: %s", error)
     graphs = _trace(network, config)

@@ -142,6 +142,24 @@ print(sorted({"timm", "torchvision"} & set(sys.modules)))
     assert [start.stdout.strip() != "[]" for start in starts] == [True, False]
 
 
+def test_a_network_dropped_by_another_thread_takes_no_signal_stack_with_it(cache: Path) -> None:
+    """As a reload does; the process would end at the main thread's next signal."""
+    program = """
+import signal, subprocess, threading
+from model.captioner import Captioner
+from model.checkpoint import read
+from model.config import BUNDLED
+networks = [Captioner.on_openvino(read(BUNDLED))]
+dropping = threading.Thread(target=networks.clear)
+dropping.start()
+dropping.join()
+signal.signal(signal.SIGCHLD, lambda *_: print("a child has ended"))
+subprocess.run(["true"])
+"""
+    run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stdout) == (0, "a child has ended\n")
+
+
 def test_nothing_of_it_reports_to_anyone(cache: Path) -> None:
     program = """
 import sys
