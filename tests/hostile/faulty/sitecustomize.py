@@ -15,7 +15,7 @@ if "service.worker" in sys.orig_argv:
         red, green, blue = (pixels[..., channel].mean(axis=(1, 2)) for channel in range(3))  # each [B]
         if ((red > 250) & (green < 5) & (blue < 5)).any():
             raise RuntimeError("a fault put in by a test")
-        if ((green > 250) & (red < 5) & (blue < 5)).any() and len(pixels) > 2:
+        if ((green > 250) & (red < 5) & (blue < 5)).any() and len(pixels) > 1:
             raise torch.OutOfMemoryError("a fault put in by a test")
         return caption(self, pixels, beams)
 
