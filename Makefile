@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve training test browser generated-clients corpus audit bench soak chaos neighbour peers containers kubernetes lock clean
+.PHONY: serve training test browser generated-clients corpus audit bench soak chaos neighbour peers ray containers kubernetes lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
@@ -63,6 +63,11 @@ chaos: $(VENV)/.installed-dev
 peers: $(VENV)/.installed-dev
 	$(VENV)/bin/python benchmarks/peers/run.py $(PHOTOS)
 
+# The service and bulk captioning on a Ray cluster of three nodes on this machine, one of which is killed.
+ray: $(VENV)/.installed-dev
+	@test -d $(PHOTOS) || { echo "no folder $(PHOTOS): say PHOTOS=FOLDER make ray"; exit 1; }
+	$(VENV)/bin/python benchmarks/ray_nodes.py $(PHOTOS)
+
 # docker/kubernetes against the schemas of Kubernetes's API.
 kubernetes:
 	$(PYTHON) -m venv .venv-kubernetes
@@ -104,6 +109,7 @@ lock: $(VENV)/bin/python
 	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra openvino pyproject.toml -o requirements/serve.txt
 	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra openvino --extra train -c requirements/serve.txt pyproject.toml -o requirements/train.txt
 	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra dev -c requirements/train.txt pyproject.toml -o requirements/dev.txt
+	$(VENV)/bin/uv pip compile -q -U --universal --python-version 3.11 --no-header --extra openvino --extra ray -c requirements/dev.txt pyproject.toml -o requirements/ray.txt
 
 clean:
 	rm -rf $(VENV) build *.egg-info

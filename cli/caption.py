@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Literal
 
 import typer
 
@@ -23,17 +23,21 @@ ERASE = "\r\x1b[2K"  # takes the bar off its line; it is drawn again below what 
 
 def caption(
     paths: Annotated[
-        list[Path],
-        typer.Argument(help="Files, folders, or - for one picture on standard input.", allow_dash=True),
+        list[str],
+        typer.Argument(help="Files, folders, or - for one picture on standard input.", show_default=False),
     ],
     jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="A table with a header, for spreadsheets.")] = False,
     alt_html: Annotated[bool, typer.Option("--alt-html", help="One HTML img element a line.")] = False,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="With --engine ray: Parquet in place of JSON.")
+    ] = False,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
+            metavar="PATH",
             help="File for --jsonl or --csv, added to as captions come. Pictures that have a caption and no "
-            "error in it are skipped, so a run that was stopped goes on."
+            "error in it are skipped, so a run that was stopped goes on.",
         ),
     ] = None,
     write_exif: Annotated[
@@ -49,6 +53,14 @@ def caption(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Checkpoint folder.", show_default="bundled")
     ] = None,
+    engine: Annotated[
+        Literal["auto", "ray"],
+        typer.Option(
+            help="ray: on the Ray cluster of RAY_ADDRESS, or one of this machine. Pictures may then also be "
+            "URLs (s3://, gs://, hdfs://) and be named by lists (.txt, one a line) and tables (.parquet, "
+            "column path); --output is a folder or URL for part files."
+        ),
+    ] = "auto",
     server: Annotated[
         str | None,
         typer.Option(
@@ -79,25 +91,34 @@ def caption(
         captioner caption photos --server http://127.0.0.1:8000
 
         cat photo.jpg | captioner caption -
+
+        captioner caption s3://bucket/photos --engine ray --output s3://bucket/captions --parquet
     """
+    if engine == "ray":
+        others = {"--csv": csv, "--alt-html": alt_html, "--write-exif": write_exif, "--server": server}
+        if unfit := next((name for name, value in others.items() if value), None):
+            raise typer.BadParameter("does not go with --engine ray", param_hint=unfit)
+        raise typer.Exit(_on_ray(paths, output, parquet, checkpoint or BUNDLED, beam))
+    if parquet:
+        raise typer.BadParameter("goes with --engine ray", param_hint="--parquet")
     form = _format(jsonl, csv, alt_html)
     done: frozenset[str] = frozenset()
     if output:
         if not isinstance(form, (JsonLines, Csv)):
             raise typer.BadParameter("goes with --jsonl or --csv", param_hint="--output")
         try:
-            done = captioned(output, form)
+            done = captioned(Path(output), form)
         except OSError as error:
             raise typer.BadParameter(f"{output}: {error.strerror or error}", param_hint="--output") from None
     if server and checkpoint:
         raise typer.BadParameter("the service has its own", param_hint="--checkpoint")
 
     def names() -> Iterator[str]:
-        return (name for name in pictures([str(path) for path in paths]) if name not in done)
+        return (name for name in pictures(paths) if name not in done)
 
     ask = by_service(server, api_key) if server else by_model(checkpoint or BUNDLED)
     failed, found = False, bool(done)
-    with _destination(output) as to, _progress(names) as advance:
+    with _destination(Path(output) if output else None) as to, _progress(names) as advance:
         above_bar = ERASE if advance and to.isatty() else ""
         if not output:
             to.write(form.header)
@@ -120,6 +141,18 @@ def caption(
     if not found:
         print("captioner: no JPEG, PNG, WebP, GIF or BMP file is there", file=sys.stderr)
     raise typer.Exit(1 if failed else 0)
+
+
+def _on_ray(paths: list[str], output: str | None, parquet: bool, checkpoint: Path, beam: int) -> int:
+    if not output:
+        raise typer.BadParameter("--engine ray needs a folder to write to", param_hint="--output")
+    if STDIN in paths:
+        raise typer.BadParameter("--engine ray reads no standard input", param_hint="PATHS")
+    from cli.on_ray import caption_on_ray
+
+    captioned, failed = caption_on_ray(paths, output, parquet, checkpoint, beam)
+    print(f"captioner: {captioned} captioned, {failed} failed; they are in {output}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _format(jsonl: bool, csv: bool, alt_html: bool) -> Format:

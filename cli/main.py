@@ -15,7 +15,10 @@ from cli.serve import serve
 from cli.train import train
 from model.errors import CaptionerError
 
-TRAINING_PACKAGES = ("jinja2", "pycocoevalcap", "tensorboard")  # of the extra "train"
+INSTALLED_BY = {  # packages of the extras
+    **dict.fromkeys(("jinja2", "pycocoevalcap", "tensorboard"), "`make training` installs it"),
+    **dict.fromkeys(("ray", "pyarrow"), "pip install 'captioner[ray]'"),
+}
 
 cli = typer.Typer(
     name="captioner",
@@ -43,7 +46,7 @@ def app() -> None:
         print(f"captioner: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in TRAINING_PACKAGES:
+        if (remedy := INSTALLED_BY.get((error.name or "").partition(".")[0])) is None:
             raise
-        print(f"captioner: {error.name} is missing: `make training` installs it", file=sys.stderr)
+        print(f"captioner: {error.name} is missing: {remedy}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -22,14 +22,19 @@ def serve(**flags: Any) -> None:
         captioner serve --checkpoint runs/mine --device cuda:0,cuda:1 --http-workers 4
 
         CAPTIONER_API_KEYS=first-key,second-key captioner serve
+
+        captioner serve --engine ray
     """
     from service import tracing
     from service.logs import set_up_logging
-    from service.supervisor import serve as run_service
 
     settings = load_settings(flags)
     tracing.wanted()  # said here, what is wrong with it is said once
     set_up_logging(settings.log_format, settings.log_level)
+    if settings.engine == "ray":
+        from service.ray_app import run_service
+    else:
+        from service.supervisor import serve as run_service
     raise typer.Exit(run_service(settings))
 
 

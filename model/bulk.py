@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,8 @@ from model.config import Preprocessing
 from model.errors import CaptionerError, UnreadablePicture
 from model.preprocessing import load_pixels
 
-Source = Path | bytes
+Source = Path | bytes | Callable[[], bytes]
+"""A picture, or a function that fetches it; it is called in a thread, and may raise OSError."""
 
 
 def caption_many(
@@ -40,7 +41,7 @@ def caption_many(
 
 def _decode(source: Source, preprocessing: Preprocessing) -> NDArray[np.uint8] | CaptionerError:
     try:
-        return load_pixels(source, preprocessing)
+        return load_pixels(source() if callable(source) else source, preprocessing)
     except CaptionerError as error:
         return error
     except OSError as error:

@@ -42,7 +42,8 @@ class Engine:
         engine = resolve_engine(engine, device)
         _check_engine(engine, precision, device)
         self._captioner = Captioner.load(checkpoint, device, engine, precision)
-        self._sizes: list[int] = []
+        self.sizes: list[int] = []
+        """Of batches, ascending; none before :meth:`warm_up`."""
 
     @property
     def config(self) -> Config:
@@ -53,7 +54,7 @@ class Engine:
 
         :raises SettingsError: the device's memory does not hold the largest
         """
-        self._sizes = sizes
+        self.sizes = sizes
         try:
             self._captioner.warm_up(sizes)
         except torch.OutOfMemoryError:
@@ -92,7 +93,7 @@ class Engine:
 
     def _caption(self, jobs: list[Job]) -> list[list[Caption] | str]:
         size = self.config.preprocessing.image_size
-        rows = next(n for n in self._sizes if n >= len(jobs)) if self.pads else len(jobs)
+        rows = next(n for n in self.sizes if n >= len(jobs)) if self.pads else len(jobs)
         pixels = np.zeros((rows, size, size, 3), dtype=np.uint8)
         for row, job in enumerate(jobs):
             pixels[row] = np.frombuffer(job.pixels, dtype=np.uint8).reshape(size, size, 3)

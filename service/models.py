@@ -7,9 +7,12 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+from model.config import EngineName, Precision, load_card
 from model.errors import CheckpointError
+from service.batching import batch_sizes
 from service.engine import Engine
 from service.runner import ModelInfo
 from service.settings import SettingsError
@@ -22,6 +25,21 @@ class Model(NamedTuple):
 
     engine: Engine
     info: ModelInfo
+
+
+def load_model(
+    checkpoint: Path, device: str, engine_name: EngineName, precision: Precision, max_batch_size: int
+) -> Model:
+    """Load a checkpoint onto a device and run each batch size once.
+
+    :param max_batch_size: 0 suits the device
+    :raises CheckpointError: see :func:`model.checkpoint.load`
+    :raises SettingsError: see :class:`service.engine.Engine`
+    """
+    engine = Engine(checkpoint, device, engine_name, precision)
+    engine.warm_up(batch_sizes(max_batch_size or engine.default_batch_size))
+    config = engine.config
+    return Model(engine, ModelInfo(config, load_card(checkpoint), engine.device, config.identity))
 
 
 class Models:

@@ -52,9 +52,10 @@ class Settings(BaseSettings):
     device: Annotated[CommaSeparated, AfterValidator(_devices)] = Field(
         ("auto",), description="auto, cpu, cuda, cuda:1, or several, comma-separated: one worker each."
     )
-    engine: EngineName = Field(
+    engine: EngineName | Literal["ray"] = Field(
         "auto",
-        description="What runs the network: torch, openvino (CPU only), or auto: the faster one.",
+        description="What runs the network: torch, openvino (CPU only), or auto: the faster one; or ray: the "
+        "service on a Ray cluster, each of its models with auto.",
     )
     precision: Precision = Field(
         "auto",
@@ -81,6 +82,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error."
     )
+
+    @property
+    def network_engine(self) -> EngineName:
+        """What a device worker runs the network with."""
+        return "auto" if self.engine == "ray" else self.engine
 
 
 def load_settings(flags: Mapping[str, Any]) -> Settings:

@@ -135,22 +135,12 @@ class Supervisor:
             signal.SIGHUP, self.stopping.set if os.isatty(0) else self.board.ask_for_reload
         )
         try:
-            with self._listen() as listener:
+            with listen(self.settings) as listener:
+                log.info("listening on http://%s:%d", self.settings.host, listener.getsockname()[1])
                 await self._serve(listener)
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
         return 1 if self.failed else 0
-
-    def _listen(self) -> socket.socket:
-        host, port = self.settings.host, self.settings.port
-        try:
-            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-            listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        except OSError as error:
-            reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-            raise StartError(f"cannot listen on --host {host} --port {port}: {reason}") from None
-        log.info("listening on http://%s:%d", host, listener.getsockname()[1])
-        return listener
 
     async def _serve(self, listener: socket.socket) -> None:
         self.workers = [self._worker(index) for index in range(len(self.settings.device))]
@@ -187,7 +177,7 @@ class Supervisor:
             "index": index,
             "device": settings.device[index],
             "checkpoint": str(settings.checkpoint),
-            "engine": settings.engine,
+            "engine": settings.network_engine,
             "precision": settings.precision,
             "max_batch_size": settings.max_batch_size,
             "request_timeout": settings.request_timeout,
@@ -276,6 +266,20 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket that front ends accept on.
+
+    :raises StartError: something else has the port, or there is no such address here
+    """
+    host, port = settings.host, settings.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise StartError(f"cannot listen on --host {host} --port {port}: {reason}") from None
 
 
 def serve(settings: Settings) -> int:

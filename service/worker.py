@@ -20,9 +20,9 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from model.config import EngineName, Precision, load_card
+from model.config import EngineName, Precision
 from model.errors import CheckpointError
-from service.batching import BatchQueue, Job, batch_sizes
+from service.batching import BatchQueue, Job
 from service.board import Board
 from service.engine import Engine
 from service.errors import START_REFUSED
@@ -41,9 +41,8 @@ from service.messages import (
     encode,
 )
 from service.metrics import Metrics
-from service.models import Model, Models
+from service.models import Model, Models, load_model
 from service.reload import IN_USE, LOADED, REFUSED, Order
-from service.runner import ModelInfo
 from service.settings import SettingsError
 
 HEARTBEAT_MS = 200
@@ -85,7 +84,6 @@ class Worker:
         self.outbox.bind("inproc://outbox")
         self.queue: BatchQueue | None = None
         self.models = Models(self._load, spec.request_timeout)
-        self.sizes: list[int] = []
         self.clients: set[bytes] = set()
         self.waiting_for_ready: set[bytes] = set()
         self.switching = threading.Event()
@@ -162,8 +160,8 @@ class Worker:
 
         engine = self.models.begin().engine
         if not self.board.knows_pace(self.spec.index):
-            self._measure_pace(engine, self.sizes[-1])
-        self.queue = BatchQueue(self.sizes, lambda: self.board.decoding, send_expired, pads=engine.pads)
+            self._measure_pace(engine, engine.sizes[-1])
+        self.queue = BatchQueue(engine.sizes, lambda: self.board.decoding, send_expired, pads=engine.pads)
         self.models.use()
         log.info("worker ready on %s", engine.device)
         while True:
@@ -195,17 +193,9 @@ class Worker:
             answers.send_multipart([job.client, encode(message)])
 
     def _load(self) -> Model:
-        """
-        :raises CheckpointError: see :func:`model.checkpoint.load`
-        :raises SettingsError: see :class:`service.engine.Engine`
-        """
-        checkpoint = Path(self.spec.checkpoint)
-        engine = Engine(checkpoint, self.spec.device, self.spec.engine, self.spec.precision)
-        self.sizes = batch_sizes(self.spec.max_batch_size or engine.default_batch_size)
-        engine.warm_up(self.sizes)
-        return Model(
-            engine, ModelInfo(engine.config, load_card(checkpoint), engine.device, engine.config.identity)
-        )
+        spec = self.spec
+        checkpoint = Path(spec.checkpoint)
+        return load_model(checkpoint, spec.device, spec.engine, spec.precision, spec.max_batch_size)
 
     def obey(self, order: Order) -> None:
         """Called on a thread of its own, so that what runs goes on meanwhile."""

@@ -18,7 +18,7 @@ FLOORS = {
 }
 
 
-@pytest.mark.parametrize("lock", ["serve.txt", "train.txt", "dev.txt"])
+@pytest.mark.parametrize("lock", ["serve.txt", "train.txt", "dev.txt", "ray.txt"])
 @pytest.mark.parametrize("package", FLOORS)
 def test_each_lock_is_above_the_floor(lock: str, package: str) -> None:
     text = (REQUIREMENTS / lock).read_text("utf-8")
