@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from model import checkpoint as checkpoints
 from model.caption import Caption, Word
 from model.config import Config, EngineName, Precision
+from model.cuda_graphs import GreedyGraphs
 from model.decoding import Decoded, beam_search, greedy
-from model.encoder import channels_last
+from model.encoder import Bfloat16Encoder, channels_last
 from model.errors import InferenceError
 from model.network import CaptionNetwork, Seen
 from model.vocabulary import END_ID, PAD_ID, Vocabulary, detokenize
@@ -38,6 +39,10 @@ def resolve_engine(name: EngineName, device: str) -> EngineName:
     return name
 
 
+def _gpu_with_bfloat16(device: str) -> bool:
+    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 class Captioner:
     """Runs a checkpoint on one device. Not thread-safe: keep it on one thread."""
 
@@ -48,11 +53,21 @@ class Captioner:
         self.vocabulary = vocabulary
         self.network = network
         self.device = torch.device(device)
+        self._graphs: GreedyGraphs | None = None
+        if self.device.type == "cuda" and isinstance(network, CaptionNetwork):
+            self._graphs = GreedyGraphs(network, config)
 
     @classmethod
-    def on_torch(cls, checkpoint: checkpoints.Checkpoint, device: str = "cpu") -> Captioner:
-        """The checkpoint run by PyTorch; its network is moved to the device."""
+    def on_torch(
+        cls, checkpoint: checkpoints.Checkpoint, device: str = "cpu", precision: Precision = "auto"
+    ) -> Captioner:
+        """The checkpoint run by PyTorch; its network is moved to the device.
+
+        :param precision: of the encoder: float32, bfloat16, or auto, which is bfloat16 on a GPU that has it
+        """
         network = checkpoint.network.eval().to(device)
+        if precision == "bfloat16" or (precision == "auto" and _gpu_with_bfloat16(device)):
+            network.encoder = Bfloat16Encoder(network.encoder)  # type: ignore[assignment]
         channels_last(network.encoder)
         return cls(checkpoint.config, checkpoint.vocabulary, network, device)
 
@@ -76,15 +91,17 @@ class Captioner:
     ) -> Captioner:
         """:raises CheckpointError: see :func:`model.checkpoint.load`"""
         if resolve_engine(engine, device) == "torch":
-            return cls.on_torch(checkpoints.load(folder), device)
+            return cls.on_torch(checkpoints.load(folder), device, precision)
         # What is left for PyTorch is small: a second thread would only get in the way of OpenVINO's.
         torch.set_num_threads(1)
         return cls.on_openvino(checkpoints.read(folder), precision)
 
     def warm_up(self, batch_sizes: Iterable[int]) -> None:
-        """Run every batch size once, so that no user waits for a first time."""
+        """Run every batch size once, so that no user waits for a first time; a GPU keeps a graph of each."""
         size = self.config.preprocessing.image_size
         for batch in batch_sizes:
+            if self._graphs:
+                self._graphs.add(batch)
             self.caption(np.zeros((batch, size, size, 3), dtype=np.uint8), [1] * batch)
 
     @torch.inference_mode()
@@ -97,6 +114,8 @@ class Captioner:
         :param beams: beam width of each picture, 1 (greedy) to :data:`model.caption.MAX_BEAM`
         :returns: for each picture its ``beam`` captions, best first, or why there are none
         """
+        if self._graphs and set(beams) == {1} and (decoded := self._graphs.run(pixels)):
+            return self._to_captions(decoded)
         images = torch.from_numpy(pixels).to(self.device)  # [B, S, S, 3]
         seen = self.network.encode(images)
         results: list[list[Caption] | InferenceError] = [InferenceError("no caption")] * len(beams)

@@ -51,6 +51,29 @@ def greedy(network: Decoder, seen: Seen, limits: Decoding) -> Decoded:
 
 
 @torch.inference_mode()
+def greedy_to_the_end(network: Decoder, seen: Seen, limits: Decoding) -> Decoded:
+    """What :func:`greedy` gives, in as many steps as any caption may take, T.
+
+    What is run does not depend on the words: nobody waits for the device before the end, and the whole can be
+    one CUDA graph.
+    """
+    state = network.start(seen)
+    embedding = seen.embedding
+    batch, device = embedding.shape[0], embedding.device
+    tokens = torch.full((batch, _steps(limits)), PAD_ID, device=device)  # [B, T]
+    log_probs = embedding.new_zeros(batch, _steps(limits))  # [B, T]
+    word = torch.full((batch,), START_ID, device=device)  # [B]
+    ended = torch.zeros(batch, dtype=torch.bool, device=device)  # [B]
+    for length in range(_steps(limits)):
+        scores, state = _next_scores(network, word, state, tokens[:, :length], limits)  # [B, V]
+        score, word = scores.max(dim=-1)  # [B], [B]
+        tokens[:, length] = word.masked_fill(ended, PAD_ID)
+        log_probs[:, length] = score.masked_fill(ended, 0.0)
+        ended = ended | (word == END_ID)
+    return Decoded(_without_start(tokens)[:, None], log_probs[:, None])
+
+
+@torch.inference_mode()
 def beam_search(network: Decoder, seen: Seen, limits: Decoding, width: int) -> Decoded:
     """The ``width`` captions of highest log-probability that beam search finds, K = width."""
     embedding = seen.embedding
@@ -108,7 +131,8 @@ def _next_scores(
 
 def _forbid_specials(scores: Tensor, length: int, max_length: int) -> None:
     """Set to -inf, in place, the tokens that are no words, and what may not come after ``length`` words."""
-    scores[:, [PAD_ID, START_ID, UNK_ID]] = float("-inf")
+    for special in (PAD_ID, START_ID, UNK_ID):  # one by one: a list of them would be copied to the device
+        scores[:, special] = float("-inf")
     if length == 0:
         scores[:, END_ID] = float("-inf")  # a caption has at least one word
     elif length >= max_length:
@@ -122,6 +146,7 @@ def _forbid_repeats(scores: Tensor, tokens: Tensor, n: int) -> None:
     if tokens.shape[1] < n:
         return
     grams = tokens.unfold(1, n, 1)  # [B, t - n + 1, n]
-    seen = (grams[:, :, :-1] == tokens[:, None, 1 - n :]).all(dim=-1)  # [B, t - n + 1]
+    last = tokens[:, None, tokens.shape[1] - n + 1 :]  # [B, 1, n - 1]: what the next word would complete
+    seen = (grams[:, :, :-1] == last).all(dim=-1)  # [B, t - n + 1]
     repeats = torch.zeros_like(scores, dtype=torch.int32).scatter_add_(1, grams[:, :, -1], seen.int())
     scores.masked_fill_(repeats > 0, float("-inf"))

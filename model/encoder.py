@@ -5,10 +5,12 @@ torchvision and timm take two seconds to import, so only who builds an encoder o
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 
 MOBILENET_EDGETPU = "mobilenet_edgetpu"
 
@@ -71,6 +73,26 @@ def build_encoder(name: str) -> ResNetEncoder | MobileNetEdgeTPUEncoder:
     if name not in known:
         raise ValueError(f"unknown encoder {name!r}; known: {MOBILENET_EDGETPU}, {', '.join(known)}")
     return ResNetEncoder(name)
+
+
+class Bfloat16Encoder(nn.Module):
+    """An encoder for inference that computes in bfloat16: float images [B, 3, S, S] → a float feature map.
+
+    BatchNorm is folded into a ResNet's convolutions; elsewhere its values stay in float32.
+    """
+
+    def __init__(self, encoder: ResNetEncoder | MobileNetEdgeTPUEncoder) -> None:
+        super().__init__()
+        encoder = copy.deepcopy(encoder).eval()
+        if isinstance(encoder, ResNetEncoder):
+            encoder.resnet = nn.Sequential(fuse(encoder.resnet))
+        self.encoder = encoder.to(torch.bfloat16)
+        for module in self.encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.encoder(images.to(torch.bfloat16)).float()
 
 
 def channels_last(module: nn.Module) -> nn.Module:

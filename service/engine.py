@@ -118,7 +118,6 @@ def _check_engine(engine: EngineName, precision: Precision, device: str) -> None
         raise SettingsError(f"{wrong}openvino runs on the CPU, not on {device}")
     if engine == "openvino" and not find_spec("openvino"):
         raise SettingsError(f"{wrong}OpenVINO is not installed: pip install 'captioner[openvino]'")
-    if engine == "torch" and precision in ("mixed", "bfloat16"):
-        raise SettingsError(
-            f"setting --precision (CAPTIONER_PRECISION) is wrong: {precision} needs OpenVINO on a CPU"
-        )
+    if engine == "torch" and (precision == "mixed" or (precision == "bfloat16" and device == "cpu")):
+        where = "OpenVINO on a CPU" if precision == "mixed" else "OpenVINO, or a GPU"
+        raise SettingsError(f"setting --precision (CAPTIONER_PRECISION) is wrong: {precision} needs {where}")

@@ -25,6 +25,8 @@ from service.errors import (
 )
 
 FRAMING_BYTES = 16_384  # boundaries and part headers that may come with each picture
+BURST = 2**20  # bytes of an upload that are taken as fast as they come
+REST_BYTES_S = 40 * 2**20  # and what is beyond, so that large uploads leave time to small ones
 MAX_PARTS = 64  # of a form; more is no mistake of somebody's but a flood
 
 
@@ -86,6 +88,8 @@ async def read_pictures(
         reader.feed(chunk)
         while reader.pictures:
             yield reader.pictures.popleft()
+        if received > BURST:
+            await asyncio.sleep(len(chunk) / REST_BYTES_S)
     reader.finish()
     while reader.pictures:
         yield reader.pictures.popleft()

@@ -76,7 +76,7 @@ def evaluate(
     :raises CheckpointError: see :func:`model.checkpoint.load`
     """
     examples = load_whole_split(data, split)
-    captioner = Captioner.load(checkpoint, device)
+    captioner = Captioner.load(checkpoint, device, precision="float32")
     results: list[Caption] = []
     for result in caption_many(captioner, (e.path for e in examples), beam, BATCH):
         if isinstance(result, CaptionerError):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model.captioner import Captioner
 from model.config import Decoding
-from model.decoding import beam_search, greedy
+from model.decoding import beam_search, greedy, greedy_to_the_end
 from model.network import CaptionNetwork, Seen
 from model.vocabulary import END_ID, PAD_ID, SPECIALS, START_ID, UNK_ID
 from tests.model.networks import SIZE, random_seen, small_checkpoint
@@ -62,6 +62,30 @@ def test_greedy_is_a_beam_of_one(seed: int) -> None:
     beam = beam_search(checkpoint.network, seen, checkpoint.config.decoding, width=1)
     assert torch.equal(one.tokens, beam.tokens)
     torch.testing.assert_close(one.log_probs, beam.log_probs)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=SEEDS,
+    spread=st.sampled_from([0.5, 4.0, 12.0]),
+    ngram=st.integers(0, 3),
+    predicts_start=st.booleans(),
+    attention=st.sampled_from([0, 8]),
+)
+def test_greedy_to_the_end_is_greedy(
+    seed: int, spread: float, ngram: int, predicts_start: bool, attention: int
+) -> None:
+    limits = Decoding(max_length=9, no_repeat_ngram=ngram, predicts_start=predicts_start)
+    network = small_checkpoint(
+        words=6, decoding=limits, seed=seed, spread=spread, attention_size=attention
+    ).network
+    seen = random_seen(network, 5, seed)
+    expected, decoded = greedy(network, seen, limits), greedy_to_the_end(network, seen, limits)
+    length = expected.tokens.shape[-1]
+    assert torch.equal(decoded.tokens[..., :length], expected.tokens)
+    torch.testing.assert_close(decoded.log_probs[..., :length], expected.log_probs)
+    assert (decoded.tokens[..., length:] == PAD_ID).all()
+    assert (decoded.log_probs[..., length:] == 0).all()
 
 
 @settings(max_examples=20, deadline=None)

@@ -3,17 +3,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.encoder import MobileNetEdgeTPUEncoder, build_encoder, channels_last
+from model.captioner import Captioner
+from model.checkpoint import load
+from model.config import BUNDLED
+from model.encoder import Bfloat16Encoder, MobileNetEdgeTPUEncoder, build_encoder, channels_last
+from model.preprocessing import load_pixels
 from training.pretrained import load_pretrained
 
 WEIGHTS = Path(__file__).parents[3] / "shared/weights/mobilenet_edgetpu_1.0"
 SAFETENSORS = WEIGHTS / "mobilenet_edgetpu_1.0.safetensors"
+
+
+SAMPLES = Path(__file__).parents[2] / "service" / "static" / "samples"
 
 
 @pytest.mark.skipif(not SAFETENSORS.exists(), reason=f"the published weights are not at {WEIGHTS}")
@@ -89,3 +97,33 @@ def test_edgetpu_has_no_activation_in_its_first_block() -> None:
     encoder.blocks[0].register_forward_hook(lambda module, given, result: seen.append(result))
     encoder(torch.rand(1, 3, 64, 64))
     assert (seen[0] < 0).any()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_edgetpu"])
+def test_bfloat16_rounds_and_changes_nothing_else(name: str) -> None:
+    encoder = build_encoder(name)
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # as after training: no mean is 0, no variance 1
+            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    encoder.eval()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected, rounded = encoder(images), Bfloat16Encoder(encoder)(images)
+    assert rounded.dtype == torch.float32
+    error = (rounded - expected).norm() / expected.norm()
+    assert 0 < error < 0.05
+
+
+def test_the_bundled_model_says_the_same_in_bfloat16() -> None:
+    preprocessing = load(BUNDLED).config.preprocessing
+    pixels = np.stack([load_pixels(path, preprocessing) for path in sorted(SAMPLES.iterdir())])
+    exact, rounded = (
+        Captioner.on_torch(load(BUNDLED), precision=precision).caption(pixels, [1] * len(pixels))
+        for precision in ("float32", "bfloat16")
+    )
+    for one, other in zip(exact, rounded, strict=True):
+        assert isinstance(one, list)
+        assert isinstance(other, list)
+        assert one[0].text == other[0].text
+        assert one[0].log_probability != other[0].log_probability
