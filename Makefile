@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 export PORT ?= 8000
 
-.PHONY: serve training test browser generated-clients corpus audit bench soak chaos neighbour peers ray containers kubernetes lock clean
+.PHONY: serve training test fresh browser generated-clients corpus audit bench soak chaos neighbour peers ray containers kubernetes lock clean
 
 serve: $(VENV)/.installed-serve
 	@CAPTIONER_PORT=$${CAPTIONER_PORT:-$(PORT)} exec $(VENV)/bin/captioner serve
@@ -29,6 +29,11 @@ browser:
 # Makes a Python and a TypeScript client from the OpenAPI document and captions a photo with each; needs npm.
 generated-clients: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.openapi.generate_clients
+
+# README and docs/TRAINING.md from a fresh clone as a reader goes through them, with the time of each step.
+fresh: FLICKR8K ?= ../shared/data/flickr8k
+fresh: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m tests.fresh_reader $(FLICKR8K) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 # Sends every file below a folder and compares each answer with what Pillow alone decides.
 corpus: CORPUS ?= ../shared/corpus
