@@ -3,8 +3,8 @@
 python benchmarks/queueing.py PHOTOS [--seconds S]
 
 The service is asked at random times (a Poisson process) at growing shares of what it can do. The simulation
-has the same arrivals, the mean times of batches as they were seen, and what a request takes beside them;
-nothing is fitted.
+has the same arrivals, and draws from the times that batches of each size took, and requests beside them, in
+all of these runs; nothing is fitted.
 """
 
 from __future__ import annotations
@@ -94,16 +94,21 @@ def poisson(rate: float, seconds: float) -> Iterator[float]:
         yield due
 
 
-def simulate(arrivals: list[float], batch_s: dict[int, float], beside_s: float) -> list[float]:
-    """Seconds of each request: the worker takes, whenever it is idle, the largest batch that waits."""
+def simulate(arrivals: list[float], batches: dict[int, list[float]], beside: list[float]) -> list[float]:
+    """Seconds of each request: the worker takes, whenever it is idle, the largest batch that waits.
+
+    A request reaches the queue after a time drawn from ``beside``; a batch takes one of its size's times.
+    """
+    chance = random.Random(1)
+    reached = sorted((due + chance.choice(beside), due) for due in arrivals)
     seconds: list[float] = []
     free, first = 0.0, 0
-    while first < len(arrivals):
-        begin = max(free, arrivals[first])
-        waiting = sum(1 for due in arrivals[first : first + SIZES[-1]] if due <= begin)
-        size = max(size for size in batch_s if size <= waiting)
-        free = begin + batch_s[size]
-        seconds += [free - due + beside_s for due in arrivals[first : first + size]]
+    while first < len(reached):
+        begin = max(free, reached[first][0])
+        waiting = sum(1 for due, _ in reached[first : first + SIZES[-1]] if due <= begin)
+        size = max(size for size in batches if size <= waiting)
+        free = begin + chance.choice(batches[size])
+        seconds += [free - due for _, due in reached[first : first + size]]
         first += size
     return seconds
 
@@ -113,12 +118,12 @@ def p50_p99(seconds: list[float]) -> tuple[float, float]:
     return parts[49], parts[98]
 
 
-def most_a_second(batch_s: dict[int, float], beside_s: float) -> float:
+def most_a_second(batches: dict[int, list[float]], beside: list[float]) -> float:
     """The highest rate at which one machine's p99 stays within :data:`P99_S`, by bisection."""
-    low, high = 1.0, SIZES[-1] / batch_s[SIZES[-1]]
+    low, high = 1.0, SIZES[-1] / mean(batches[SIZES[-1]])
     while high - low > 0.5:
         rate = (low + high) / 2
-        kept = p50_p99(simulate(list(poisson(rate, 600)), batch_s, beside_s))[1] <= P99_S
+        kept = p50_p99(simulate(list(poisson(rate, 600)), batches, beside))[1] <= P99_S
         low, high = (rate, high) if kept else (low, rate)
     return low
 
@@ -141,21 +146,21 @@ def main() -> None:
     for seen in (full, *(seen for _, _, seen in runs)):
         for size, times in seen.batches.items():
             pooled[size] += times
-    batch_s = {size: mean(times) for size, times in sorted(pooled.items())}
-    beside_s = mean(part for _, _, seen in runs for part in seen.beside)
+    batches = dict(sorted(pooled.items()))
+    beside = [part for _, _, seen in runs for part in seen.beside]
     print(f"64 clients: {capacity:.1f} captions/s")
-    print(f"a request, beside queue and batch: {1000 * beside_s:.1f} ms")
-    print(f"ms a batch: {', '.join(f'{size}: {1000 * s:.0f}' for size, s in batch_s.items())}\n")
+    print(f"a request, beside queue and batch: {1000 * mean(beside):.1f} ms")
+    print(f"ms a batch: {', '.join(f'{size}: {1000 * mean(s):.0f}' for size, s in batches.items())}\n")
     print(
         "| share of that | pictures/s | p50 ms | simulated | p99 ms | simulated |\n|---|---|---|---|---|---|"
     )
     for share, arrivals, seen in runs:
-        (m50, m99), (s50, s99) = (p50_p99(s) for s in (seen.seconds, simulate(arrivals, batch_s, beside_s)))
+        (m50, m99), (s50, s99) = (p50_p99(s) for s in (seen.seconds, simulate(arrivals, batches, beside)))
         print(
             f"| {share:.0%} | {share * capacity:.0f} | {1000 * m50:.0f} | {1000 * s50:.0f} "
             f"| {1000 * m99:.0f} | {1000 * s99:.0f} |"
         )
-    most = most_a_second(batch_s, beside_s)
+    most = most_a_second(batches, beside)
     print(f"\nA machine keeps p99 within {1000 * P99_S:.0f} ms up to {most:.0f} pictures/s (simulated).\n")
     print("| pictures a second | machines like this one |\n|---|---|")
     for target in TARGETS:

@@ -59,7 +59,7 @@ class Reader:
         if done.returncode:
             raise SystemExit(f"{command}\n{done.stdout}\n{done.stderr}")
         last = (done.stdout.strip().splitlines() or [""])[-1]
-        self.note(step, started, f"{last[:90]}")
+        self.note(step, started, last[:90].replace("\t", " "))
         return last
 
     @contextmanager
@@ -104,9 +104,10 @@ def own_pictures(flickr8k: Path, folder: Path) -> None:
     with (folder / "captions.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(("image", "caption"))
-        for name in there:
-            (folder / name).write_bytes((images / name).read_bytes())
-            table.writerows((name, text) for text in captions[name][:3])
+        for number, original in enumerate(there):  # by their own names they would be taken for Flickr8k
+            name = f"photo{number:03}.jpg"
+            (folder / name).write_bytes((images / original).read_bytes())
+            table.writerows((name, text) for text in captions[original][:3])
 
 
 def on_the_page(reader: Reader, url: str) -> None:
