@@ -26,6 +26,7 @@ from peers.driver import Connection, make_requests
 SHARES = (0.2, 0.4, 0.6, 0.8, 0.9)
 TARGETS = (10, 1_000, 100_000)  # pictures a second
 P99_S = 0.5  # that is to be kept
+TRUSTED = 0.8  # of what it can do: as far as measured and simulated agree
 SIZES = (1, 2, 4, 8, 16)  # of batches
 
 
@@ -161,10 +162,12 @@ def main() -> None:
             f"| {1000 * m99:.0f} | {1000 * s99:.0f} |"
         )
     most = most_a_second(batches, beside)
-    print(f"\nA machine keeps p99 within {1000 * P99_S:.0f} ms up to {most:.0f} pictures/s (simulated).\n")
+    counted = min(most, TRUSTED * capacity)
+    print(f"\nA machine keeps p99 within {1000 * P99_S:.0f} ms up to {most:.0f} pictures/s (simulated).")
+    print(f"Counted on are {counted:.0f}: beyond {TRUSTED:.0%} the simulation is kinder than the service.\n")
     print("| pictures a second | machines like this one |\n|---|---|")
     for target in TARGETS:
-        print(f"| {target:,} | {math.ceil(target / most):,} |")
+        print(f"| {target:,} | {math.ceil(target / counted):,} |")
 
 
 if __name__ == "__main__":
