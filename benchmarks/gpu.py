@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="resnet152")
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)))
     arguments = parser.parse_args()
-    name = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else "the CPU"
+    name = torch.cuda.get_device_name(arguments.device) if arguments.device.startswith("cuda") else "the CPU"
     print(f"{arguments.encoder} + LSTM on {name}, PyTorch {torch.__version__}: ", end="")
     with tempfile.TemporaryDirectory() as folder:
         checkpoints.save(Path(folder), of_random_weights(arguments.encoder))

@@ -57,7 +57,7 @@ def caption(
         Literal["auto", "ray"],
         typer.Option(
             help="ray: on the Ray cluster of RAY_ADDRESS, or one of this machine. Pictures may then also be "
-            "URLs (s3://, gs://, hdfs://) and be named by lists (.txt, one a line) and tables (.parquet, "
+            "URLs (s3://, gs://, file://) and be named by lists (.txt, one a line) and tables (.parquet, "
             "column path); --output is a folder or URL for part files."
         ),
     ] = "auto",
@@ -96,11 +96,13 @@ def caption(
     """
     if engine == "ray":
         others = {"--csv": csv, "--alt-html": alt_html, "--write-exif": write_exif, "--server": server}
+        others["--jsonl"] = jsonl and parquet
         if unfit := next((name for name, value in others.items() if value), None):
             raise typer.BadParameter("does not go with --engine ray", param_hint=unfit)
-        raise typer.Exit(_on_ray(paths, output, parquet, checkpoint or BUNDLED, beam))
+        raise typer.Exit(_on_ray(paths, output, parquet, checkpoint, beam))
     if parquet:
         raise typer.BadParameter("goes with --engine ray", param_hint="--parquet")
+    paths = [str(Path(path)) for path in paths]  # a picture has one name, however it is given
     form = _format(jsonl, csv, alt_html)
     done: frozenset[str] = frozenset()
     if output:
@@ -143,7 +145,7 @@ def caption(
     raise typer.Exit(1 if failed else 0)
 
 
-def _on_ray(paths: list[str], output: str | None, parquet: bool, checkpoint: Path, beam: int) -> int:
+def _on_ray(paths: list[str], output: str | None, parquet: bool, checkpoint: Path | None, beam: int) -> int:
     if not output:
         raise typer.BadParameter("--engine ray needs a folder to write to", param_hint="--output")
     if STDIN in paths:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 import pyarrow
 import pyarrow.parquet
@@ -26,17 +29,27 @@ UNFINISHED = ".unfinished-"
 
 
 def file_system(name: str) -> tuple[FileSystem, str]:
-    """Where a path or a URL (``s3://``, ``gs://``, ``hdfs://``, ``file://``) lies, and its name there.
+    """Where a path or a URL (``s3://``, ``gs://``, ``file://``) lies, and how it is called there.
 
-    :raises CaptionerError: it is no such URL
+    :raises CaptionerError: it is no such URL, or what it names cannot be reached
     """
     if "://" not in name:
         return LocalFileSystem(), os.path.abspath(name)
+    url = urlsplit(name, allow_fragments=False)
+    path = unquote(url.path)
+    if url.scheme == "file":
+        return LocalFileSystem(), path
+    if url.scheme not in ("s3", "gs"):
+        raise CaptionerError(f"{name} cannot be reached: neither s3://, gs:// nor file://")
+    return _bucket(url.scheme, url.netloc, url.query), url.netloc.rpartition("@")[2] + path
+
+
+@lru_cache
+def _bucket(scheme: str, netloc: str, query: str) -> FileSystem:
     try:
-        found: tuple[FileSystem, str] = FileSystem.from_uri(name)
-    except (pyarrow.ArrowException, ValueError) as error:
-        raise CaptionerError(f"{name} cannot be reached: {error}") from None
-    return found
+        return FileSystem.from_uri(f"{scheme}://{netloc}/?{query}")[0]
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise CaptionerError(f"{scheme}://{netloc} cannot be reached: {error}") from None
 
 
 class Parts:
@@ -53,25 +66,30 @@ class Parts:
         except OSError as error:
             raise CaptionerError(f"{folder} cannot be written: {error}") from None
 
+    def key(self, path: str) -> str:
+        """A path as a part holds it."""
+        return _plain(path) if self._parquet else path
+
     def write(self, entries: list[Entry], name: str = "") -> None:
-        """
-        :param name: of a part that these take the place of
+        """Make a part of these.
+
+        :param name: of a part that they take the place of
         """
         pictures = "\n".join(entry.path for entry in entries).encode("utf-8", "surrogateescape")
         name = name or f"part-{hashlib.sha256(pictures).hexdigest()[:20]}{self._suffix}"
-        unfinished = f"{self._folder}/{UNFINISHED}{os.getpid()}-{name}"
+        unfinished = f"{self._folder}/{UNFINISHED}{uuid.uuid4().hex}"
         with self._files.open_output_stream(unfinished) as file:
             if self._parquet:
-                columns = {field.name: [_plain(getattr(e, field.name)) for e in entries] for field in SCHEMA}
+                columns = {field.name: [_value(e, field.name) for e in entries] for field in SCHEMA}
                 pyarrow.parquet.write_table(pyarrow.table(columns, SCHEMA), file)
             else:
                 file.write("".join(map(JsonLines().line, entries)).encode())
         self._files.move(unfinished, f"{self._folder}/{name}")
 
     def captioned(self) -> frozenset[str]:
-        """Paths that have a caption. What failed is taken out, to be tried again.
+        """Paths that have a caption, as :meth:`key` gives them. What failed is taken out, to be tried again.
 
-        :raises NotOurFile: a part holds something else
+        :raises NotOurFile: a part holds something else; it is left alone
         """
         done: set[str] = set()
         for info in self._files.get_file_info(FileSelector(self._folder)):
@@ -94,15 +112,23 @@ class Parts:
         try:
             with self._files.open_input_file(path) as file:
                 if self._parquet:
-                    rows = pyarrow.parquet.read_table(file, schema=SCHEMA).to_pylist()
-                    return [Entry(**row) for row in rows]
-                return list(JsonLines().read(file.read().decode().splitlines(keepends=True)))
+                    table = pyarrow.parquet.read_table(file)
+                    if not table.schema.equals(SCHEMA):
+                        raise NotOurFile("its columns are not ours")
+                    return [Entry(**row) for row in table.to_pylist()]
+                entries = list(JsonLines().read(file.read().decode().splitlines(keepends=True)))
+                if not all(entry.caption or entry.error for entry in entries):
+                    raise NotOurFile("a line has neither caption nor error")
+                return entries
         except (NotOurFile, pyarrow.ArrowException, ValueError) as error:
             raise NotOurFile(f"{path} cannot be gone on with: {error}") from None
 
 
-def _plain(value: str | float | None) -> str | float | None:
+def _value(entry: Entry, column: str) -> str | float | None:
+    value: str | float | None = getattr(entry, column)
+    return _plain(value) if isinstance(value, str) else value
+
+
+def _plain(text: str) -> str:
     """Arrow's strings are UTF-8, file names need not be."""
-    if not isinstance(value, str):
-        return value
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

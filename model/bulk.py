@@ -44,8 +44,9 @@ def _decode(source: Source, preprocessing: Preprocessing) -> NDArray[np.uint8] |
         return load_pixels(source() if callable(source) else source, preprocessing)
     except CaptionerError as error:
         return error
-    except OSError as error:
-        return UnreadablePicture(f"the file cannot be read: {error.strerror or error}")
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return UnreadablePicture(f"the file cannot be read: {reason}")
 
 
 def _caption_batch(

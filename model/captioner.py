@@ -40,7 +40,10 @@ def resolve_engine(name: EngineName, device: str) -> EngineName:
 
 
 def _gpu_with_bfloat16(device: str) -> bool:
-    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    if not device.startswith("cuda"):
+        return False
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 class Captioner:
@@ -61,7 +64,7 @@ class Captioner:
     def on_torch(
         cls, checkpoint: checkpoints.Checkpoint, device: str = "cpu", precision: Precision = "auto"
     ) -> Captioner:
-        """The checkpoint run by PyTorch; its network is moved to the device.
+        """The checkpoint run by PyTorch; its network is moved to the device, and is the captioner's then.
 
         :param precision: of the encoder: float32, bfloat16, or auto, which is bfloat16 on a GPU that has it
         """

@@ -30,7 +30,10 @@ class GreedyGraphs:
         self._network = network
         self._limits = config.decoding
         self._image_size = config.preprocessing.image_size
-        self._memory = torch.cuda.graph_pool_handle()  # graphs never run at once, so they share it
+        self._device = network.mean.device
+        with torch.cuda.device(self._device):
+            self._stream = torch.cuda.Stream()  # what graphs that share memory are recorded on
+            self._memory = torch.cuda.graph_pool_handle()  # they never run at once
         self._graphs: dict[int, _Graph] = {}
 
     @torch.inference_mode()
@@ -39,7 +42,10 @@ class GreedyGraphs:
         if batch in self._graphs:
             return
         try:
-            self._graphs[batch] = _Graph(self._network, self._limits, batch, self._image_size, self._memory)
+            with torch.cuda.device(self._device):
+                self._graphs[batch] = _Graph(
+                    self._network, self._limits, batch, self._image_size, self._stream, self._memory
+                )
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:
@@ -61,26 +67,27 @@ class _Graph:
         limits: Decoding,
         batch: int,
         image_size: int,
+        stream: torch.cuda.Stream,
         memory: Any,
     ) -> None:
         shape = (batch, image_size, image_size, 3)
         self._staged = torch.empty(shape, dtype=torch.uint8, pin_memory=True)  # [B, S, S, 3], on the host
         self._pixels = torch.zeros(shape, dtype=torch.uint8, device=network.mean.device)  # [B, S, S, 3]
-        beside = torch.cuda.Stream(network.mean.device)
-        beside.wait_stream(torch.cuda.current_stream(network.mean.device))
-        with torch.cuda.stream(beside):
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
                 _greedy(network, limits, self._pixels)
-        torch.cuda.current_stream(network.mean.device).wait_stream(beside)
+        torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=memory):
+        # thread_local: at a reload the model that runs goes on in another thread
+        with torch.cuda.graph(self._graph, memory, stream, capture_error_mode="thread_local"):
             self._decoded = _greedy(network, limits, self._pixels)
 
     def run(self, pixels: NDArray[np.uint8]) -> Decoded:
         self._staged.numpy()[:] = pixels
         self._pixels.copy_(self._staged, non_blocking=True)
         self._graph.replay()
-        return Decoded(*(part.cpu() for part in self._decoded))  # the one wait of the host
+        return Decoded(*(part.cpu() for part in self._decoded))  # here alone the host waits
 
 
 def _greedy(network: CaptionNetwork, limits: Decoding, pixels: Tensor) -> Decoded:

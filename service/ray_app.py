@@ -18,12 +18,13 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from model.config import BUNDLED
 from service.app import create_app
 from service.logs import set_up_logging
 from service.ray_model import ModelReplica
 from service.ray_runner import RayRunner
 from service.settings import Settings, SettingsError, load_settings
-from service.supervisor import listen
+from service.supervisor import StartError, listen
 from service.tracing import Tracing, provider_of_environment, wanted
 
 NAME = "captioner"
@@ -84,22 +85,23 @@ def app(flags: dict[str, str]) -> serve.Application:
 
 def application(settings: Settings) -> serve.Application:
     """
-    :raises SettingsError: it names several devices, which on Ray are several replicas
+    :raises SettingsError: it names several devices, or a certain GPU, which are Ray's to give
     """
-    if len(settings.device) > 1:
+    if settings.device[0] not in ("auto", "cpu", "cuda") or len(settings.device) > 1:
         raise SettingsError(
-            "setting --device (CAPTIONER_DEVICE) is wrong: on Ray each replica of Model has one device, and "
-            "a Serve configuration says how many replicas there are"
+            "setting --device (CAPTIONER_DEVICE) is wrong: on Ray each replica of Model has one device, "
+            "auto, cpu or cuda; which, and how many replicas there are, Ray and its Serve configuration say"
         )
-    settings = settings.model_copy(update={"checkpoint": settings.checkpoint.resolve()})
-    on_gpu = settings.device[0].startswith("cuda")
+    if settings.checkpoint != BUNDLED:  # that is where the package is, on each node its own
+        settings = settings.model_copy(update={"checkpoint": settings.checkpoint.resolve()})
+    on_gpu = settings.device[0] == "cuda"
     batch = settings.max_batch_size or (128 if on_gpu else 16)
     model: Any = serve.deployment(  # typed by Ray as a decorator alone
         ModelReplica,
         name="Model",
         ray_actor_options={"num_cpus": 1, "num_gpus": int(on_gpu)},
         # Admission bounds what is in flight; what waits, waits where batches are made of it.
-        max_ongoing_requests=2 * settings.max_queue,
+        max_ongoing_requests=100 * settings.max_queue,  # for that many front ends
         autoscaling_config={
             "min_replicas": 1,
             "max_replicas": 8,
@@ -124,21 +126,41 @@ def run_service(settings: Settings) -> int:
     """Serve on the cluster of ``RAY_ADDRESS``, or on one of this machine, until Ctrl-C or SIGTERM; exit code.
 
     :raises SettingsError: see :func:`application`
-    :raises StartError: something else has the port
+    :raises StartError: something else has the port, there is no such cluster, or what is deployed fails
     """
     deployed = application(settings)
-    with listen(settings) as listener:
+    with listen(settings) as listener:  # Ray would say neither which port it took nor that it is taken
         port = listener.getsockname()[1]
+    own_cluster = "RAY_ADDRESS" not in os.environ
     stopping = threading.Event()
-    ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+
+    def stop(*_: object) -> None:
+        if stopping.is_set():
+            return
+        stopping.set()
+        raise KeyboardInterrupt  # also out of Ray's waiting
+
     try:
+        ray.init(
+            "local" if own_cluster else None,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            include_dashboard=False,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
         serve.start(proxy_location="EveryNode", http_options={"host": settings.host, "port": port})
         serve.run(deployed, name=NAME, route_prefix="/")
         log.info("listening on http://%s:%d", settings.host, port)
         stopping.wait()
+    except KeyboardInterrupt:
+        pass
+    except (ConnectionError, RuntimeError) as error:
+        raise StartError(f"Ray cannot serve: {error}") from None
     finally:
-        serve.shutdown()
-        ray.shutdown()
+        if ray.is_initialized():
+            serve.delete(NAME)  # what else is served on the cluster stays
+            if own_cluster:
+                serve.shutdown()
+            ray.shutdown()
     return os.EX_OK

@@ -90,7 +90,8 @@ class ModelReplica:
             return await future
         finally:
             del self._waiting[job.id]
-            self._queue.cancel(job.client, job.id)
+            if future.cancelled():
+                self._queue.cancel(job.client, job.id)
 
     def _serve_batches(self, loaded: Future[tuple[ModelInfo, BatchQueue]]) -> None:
         settings = self._settings

@@ -19,6 +19,7 @@ from service.ray_model import Outcome
 from service.runner import Inference, ModelChanged, ModelInfo, State
 
 LOOK_S = 1.0  # between two looks at whether a replica is there
+RETRY_S = 0.1
 PATIENCE_S = 5.0  # a look that takes longer has found none
 
 log = logging.getLogger("captioner.ray")
@@ -31,6 +32,7 @@ class RayRunner:
         self._replicas = replicas
         self._model: ModelInfo | None = None
         self._there = False
+        self._heard = 0.0
 
     async def start(self) -> None:
         self._looking = asyncio.create_task(self._look())
@@ -59,11 +61,14 @@ class RayRunner:
             try:
                 async with asyncio.timeout(PATIENCE_S):
                     self._model = await self._replicas.model.remote()
-                self._there = True
-            except (RayError, RayServeException, TimeoutError) as error:
-                if self._there:
+                self._there, self._heard = True, time.monotonic()
+            except (Exception, asyncio.CancelledError) as error:
+                if _cancelled():
+                    raise
+                silent_s = time.monotonic() - self._heard
+                if self._there and silent_s > PATIENCE_S:  # where captions come, replicas are only busy
                     log.warning("no replica of the model answers: %s", type(error).__name__)
-                self._there = False
+                    self._there = False
             await asyncio.sleep(LOOK_S)
 
     async def reload(self) -> None:
@@ -78,12 +83,14 @@ class RayRunner:
         try:
             outcome = await self._ask(pixels, identity, beam, deadline, alone=False)
         except ReplicaLost as lost:
-            log.warning("a replica died with a picture, which is sent once more: %s", lost)
+            log.warning("a picture's replica is gone, it is sent once more: %r", lost.__cause__)
             try:
+                await self._until_one_answers(deadline)
                 outcome = await self._ask(pixels, identity, beam, deadline, alone=True)
             except DeadlinePassed:
                 raise WorkerLost("the model's replica died and no time was left to try again") from None
         if isinstance(outcome, Inference):
+            self._heard = time.monotonic()
             return outcome
         match outcome.reason:
             case "stale":
@@ -93,6 +100,24 @@ class RayRunner:
                 raise DeadlinePassed(outcome.detail)
             case "failed":
                 raise InferenceError(outcome.detail)
+
+    async def _until_one_answers(self, deadline: float) -> None:
+        """Ray goes on sending to a replica for a moment after it has died.
+
+        :raises DeadlinePassed: none answered by then
+        """
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                while True:
+                    try:
+                        await self._replicas.model.remote()
+                        return
+                    except (RayError, RayServeException, asyncio.CancelledError):
+                        if _cancelled():
+                            raise
+                    await asyncio.sleep(RETRY_S)
+        except TimeoutError:
+            raise DeadlinePassed("no replica of the model came back in time") from None
 
     async def _ask(
         self, pixels: NDArray[np.uint8], identity: str, beam: int, deadline: float, alone: bool
@@ -108,15 +133,24 @@ class RayRunner:
                 outcome: Outcome = await response
                 return outcome
         except TimeoutError:
+            response.cancel()
             raise DeadlinePassed("no caption in time") from None
         except RayTaskError as error:  # the replica is there, and raised
             log.exception("a replica failed")
             raise InferenceError("the model failed on this picture") from error
         except (RayError, RayServeException) as error:
-            raise ReplicaLost(type(error).__name__) from None
-        except asyncio.CancelledError:
+            raise ReplicaLost("the model's replica died with this picture") from error
+        except asyncio.CancelledError as error:
+            if not _cancelled():  # Ray says so of a call whose replica is gone
+                raise ReplicaLost("the model's replica died with this picture") from error
             response.cancel()
             raise
+
+
+def _cancelled() -> bool:
+    """Whether somebody cancelled this task, and not Ray the call that it waits for."""
+    task = asyncio.current_task()
+    return bool(task and task.cancelling())
 
 
 class ReplicaLost(WorkerLost):

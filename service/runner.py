@@ -1,6 +1,7 @@
 """The seam between HTTP and the model: whoever implements :class:`Runner` captions pictures.
 
-:class:`service.remote.RemoteRunner` does so in device worker processes; tests put a fake in its place.
+:class:`service.remote.RemoteRunner` does so in device worker processes, :class:`service.ray_runner.RayRunner`
+on Ray; tests put a fake in their place.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -22,3 +23,14 @@ def _rows(request: pytest.FixtureRequest, record_property: Callable[[str, object
 def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Takes what a test saw, in a few words, for the table."""
     return lambda words: record_property("measured", words)
+
+
+@pytest.fixture(scope="module")
+def ray_folder() -> Iterator[None]:
+    """A short path for Ray's sockets, which may have 107 characters; pytest's temporary folders are deep."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", folder)
+        yield

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections import Counter
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -16,8 +18,8 @@ pyarrow = pytest.importorskip("pyarrow", reason="Ray is not installed, so captio
 pytest.importorskip("ray", reason="Ray is not installed, so captioning on it is NOT tested")
 
 from cli.formats import Entry, NotOurFile  # noqa: E402
-from cli.on_ray import names  # noqa: E402
-from cli.parts import Parts  # noqa: E402
+from cli.on_ray import _lists, names  # noqa: E402
+from cli.parts import Parts, file_system  # noqa: E402
 from model.errors import CaptionerError  # noqa: E402
 
 
@@ -43,6 +45,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("ray_folder")
 def test_a_run_goes_on_where_another_ended(folder: Path, tmp_path: Path) -> None:
     (folder / "broken.jpg").write_bytes(b"no picture")
     output = tmp_path / "captions"
@@ -60,6 +63,7 @@ def test_a_run_goes_on_where_another_ended(folder: Path, tmp_path: Path) -> None
     assert all(row["caption"] for row in rows(output))
 
 
+@pytest.mark.usefixtures("ray_folder")
 def test_urls_from_a_table_into_parquet(folder: Path, tmp_path: Path) -> None:
     import pyarrow.parquet
 
@@ -75,6 +79,29 @@ def test_urls_from_a_table_into_parquet(folder: Path, tmp_path: Path) -> None:
     assert all(row["error"] for row in table if not row["caption"])
 
 
+@pytest.mark.parametrize(
+    "name", ["my photo.jpg", "100%.jpg", "a#b.jpg", "a?b=c.jpg", "müller.jpg", "%41.jpg"]
+)
+def test_a_listed_url_leads_back_to_its_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "my pictures").mkdir()
+    file = tmp_path / "my pictures" / name
+    file.write_bytes(b"it")
+    (url,) = names([f"file://{quote(str(file.parent))}"])
+    files, path = file_system(url)
+    assert path == str(file)
+    assert files.open_input_stream(path).read() == b"it"
+
+
+def test_names_are_absolute_and_listed_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("list.txt").write_text("pictures/0.jpg\r\npictures/1.jpg\n\n")
+    known = {str(folder / "1.jpg")}
+    lists = list(_lists(names(["list.txt", "pictures"]), known, str))
+    assert [os.fsdecode(path) for path in lists[0]] == [str(folder / f"{n}.jpg") for n in (0, 2, 3, 4, 5)]
+
+
 def test_what_names_stand_for(folder: Path, tmp_path: Path) -> None:
     files = [str(folder / f"{number}.jpg") for number in range(6)]
     (tmp_path / "list.txt").write_text("\n".join(files[:2]) + "\n")
@@ -83,7 +110,7 @@ def test_what_names_stand_for(folder: Path, tmp_path: Path) -> None:
     assert list(names([str(folder)])) == files
     assert sorted(names([f"file://{folder}"])) == [f"file://{file}" for file in files]
     assert list(names([f"file://{folder}/0.jpg"])) == [f"file://{folder}/0.jpg"]
-    for wrong in (tmp_path / "none.txt", tmp_path / "none.parquet", "nosuch://bucket/key"):
+    for wrong in (tmp_path / "none.txt", tmp_path / "none.parquet", "nosuch://bucket/key.jpg"):
         with pytest.raises(CaptionerError, match="cannot be re"):
             list(names([str(wrong)]))
 
@@ -100,11 +127,23 @@ def test_parts_are_whole_and_gone_on_with(tmp_path: Path, parquet: bool) -> None
     assert len(list((tmp_path / "parts").iterdir())) == 1
     assert parts.captioned() == {"a.jpg"}
     parts.write([Entry("\udcff.jpg", "a name that is no UTF-8", -2.0)])
-    assert len(parts.captioned()) == 2
+    assert parts.captioned() == {"a.jpg", parts.key("\udcff.jpg")}
     (part, *_) = (tmp_path / "parts").iterdir()
     part.write_text("something else\n")
     with pytest.raises(NotOurFile, match="cannot be gone on with"):
         parts.captioned()
+
+
+def test_other_peoples_parts_are_left_alone(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["a.jpg"], "size": [1]}), tmp_path / "part-0.parquet")
+    (tmp_path / "part-0.jsonl").write_text('{"path": "a.jpg"}\n')
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for parquet in (False, True):
+        with pytest.raises(NotOurFile):
+            Parts(str(tmp_path), parquet).captioned()
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(
