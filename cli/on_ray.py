@@ -175,7 +175,6 @@ def _run(lists: list[pyarrow.Table], arguments: tuple[str, int, str, bool]) -> t
         compute=ActorPoolStrategy(min_size=1, max_size=min(models, len(lists))),
         num_cpus=1,
         num_gpus=1 if gpus else 0,
-        ray_remote_args_fn=lambda: {"scheduling_strategy": "SPREAD"},
     )
     captioned = failed = 0
     for count in counts.iter_rows():
