@@ -28,9 +28,7 @@ from service.supervisor import StartError, listen
 from service.tracing import Tracing, provider_of_environment, wanted
 
 NAME = "captioner"
-FULL_BATCHES = (
-    2.0  # of pictures waiting or being captioned that one replica is given before another is started
-)
+FULL_BATCHES = 2.0  # of pictures, waiting or being captioned, that one replica has before another is started
 
 log = logging.getLogger("captioner")
 
@@ -84,7 +82,8 @@ def app(flags: dict[str, str]) -> serve.Application:
 
 
 def application(settings: Settings) -> serve.Application:
-    """
+    """Both deployments, bound to each other.
+
     :raises SettingsError: it names several devices, or a certain GPU, which are Ray's to give
     """
     if settings.device[0] not in ("auto", "cpu", "cuda") or len(settings.device) > 1:
