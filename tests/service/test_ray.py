@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -77,9 +78,19 @@ def test_pictures_are_batched(service: Service) -> None:
 
 
 def test_a_killed_replica_costs_no_answer(service: Service, captions: list[str]) -> None:
+    """Each request that came in is captioned; whoever is turned away, because the new replica takes its time,
+    is told when to come back."""
+
+    def caption(data: bytes) -> httpx.Response:
+        while True:
+            answer = service.caption(data)
+            if answer.status_code != 503 or answer.json()["detail"] != "the service is unavailable":
+                return answer
+            time.sleep(float(answer.headers["retry-after"]))
+
     until(lambda: bool(replicas("Model")))
     with ThreadPoolExecutor(8) as threads:
-        answers = [threads.submit(service.caption, PICTURES[n % 4]) for n in range(120)]
+        answers = [threads.submit(caption, PICTURES[n % 4]) for n in range(120)]
         until(lambda: sum(answer.done() for answer in answers) > 10)
         for replica in replicas("Model"):
             replica.kill()
