@@ -130,10 +130,13 @@ class Captioner:
         return results
 
     def _decode(self, seen: Seen, beam: int) -> list[list[Caption] | InferenceError]:
-        limits = self.config.decoding
-        decoded = (
-            greedy(self.network, seen, limits) if beam == 1 else beam_search(self.network, seen, limits, beam)
-        )
+        network, limits = self.network, self.config.decoding
+        if beam > 1:
+            decoded = beam_search(network, seen, limits, beam)
+        elif isinstance(network, CaptionNetwork):
+            decoded = greedy(network, seen, limits)
+        else:
+            decoded = network.greedy(seen)
         return self._to_captions(decoded)
 
     def _to_captions(self, decoded: Decoded) -> list[list[Caption] | InferenceError]:

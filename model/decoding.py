@@ -124,9 +124,19 @@ def _next_scores(
     if not limits.predicts_start:
         _forbid_specials(scores, length, limits.max_length)
     if length and limits.no_repeat_ngram:
-        scores.scatter_(1, tokens[:, -1:], float("-inf"))  # "the the"; PAD_ID is -inf already
-        _forbid_repeats(scores, tokens, limits.no_repeat_ngram)
+        scores = without_repeats(scores, tokens, limits.no_repeat_ngram)
     return scores, state
+
+
+def ruled_out(limits: Decoding, vocabulary_size: int) -> Tensor:
+    """What to add to the scores of each position's words: -inf for those that may not come there, else 0.
+
+    :returns: float [T, vocabulary_size], T positions of which the last has room for ``<end>`` alone
+    """
+    table = torch.zeros(_steps(limits), vocabulary_size)
+    for position in range(len(table)):
+        _forbid_specials(table[position : position + 1], position, limits.max_length)
+    return table
 
 
 def _forbid_specials(scores: Tensor, length: int, max_length: int) -> None:
@@ -141,12 +151,16 @@ def _forbid_specials(scores: Tensor, length: int, max_length: int) -> None:
         scores[:, END_ID] = end
 
 
-def _forbid_repeats(scores: Tensor, tokens: Tensor, n: int) -> None:
-    """Set to -inf, in place, each word that would complete an n-gram the caption already holds."""
-    if tokens.shape[1] < n:
-        return
-    grams = tokens.unfold(1, n, 1)  # [B, t - n + 1, n]
-    last = tokens[:, None, tokens.shape[1] - n + 1 :]  # [B, 1, n - 1]: what the next word would complete
-    seen = (grams[:, :, :-1] == last).all(dim=-1)  # [B, t - n + 1]
-    repeats = torch.zeros_like(scores, dtype=torch.int32).scatter_add_(1, grams[:, :, -1], seen.int())
-    scores.masked_fill_(repeats > 0, float("-inf"))
+def without_repeats(scores: Tensor, tokens: Tensor, n: int) -> Tensor:
+    """Scores [B, V] with -inf for "the the" and each word that would complete an n-gram said before.
+
+    :param tokens: int64 [B, t], the words so far; what stands before the first is ``<pad>``
+    """
+    banned = tokens[:, -1:]
+    if tokens.shape[1] >= n:
+        grams = tokens.unfold(1, n, 1)  # [B, t - n + 1, n]
+        last = tokens[:, None, tokens.shape[1] - n + 1 :]  # [B, 1, n - 1]: what the next word would complete
+        seen = (grams[:, :, :-1] == last).all(dim=-1)  # [B, t - n + 1]
+        # Never all of them: the last n-gram would have to be one word n times.
+        banned = torch.where(seen, grams[:, :, -1], banned)
+    return scores.scatter(1, banned, float("-inf"))

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from model.config import WEIGHTS, Config, Precision
+from model.decoding import Decoded, greedy
 from model.network import CaptionNetwork, Seen, State
 
 # Importing OpenVINO reports that to its makers over the internet, from a forked process that may hang;
@@ -30,8 +31,8 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino  # noqa: E402
 
-_GRAPHS = ("early", "late", "start", "first", "step")
-_LAYOUT = 2  # of the graphs; another whenever what one of them takes or gives changes
+_GRAPHS = ("early", "late", "start", "first", "step", "greedy")
+_LAYOUT = 3  # of the graphs; another whenever what one of them takes or gives changes
 _HINTS: dict[Precision, dict[str, str]] = {
     "float32": {},
     "mixed": {"early": "bf16"},
@@ -59,9 +60,10 @@ class OpenVinoNetwork:
             has_bfloat16 = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             precision = "mixed" if has_bfloat16 else "float32"
         graphs = _graphs(config, network)
-        self._early, self._late, self._start, self._first, self._step = (
-            _compile(graphs[name], _HINTS[precision].get(name, "f32")) for name in _GRAPHS
-        )
+        requests = [_compile(graphs[name], _HINTS[precision].get(name, "f32")) for name in _names(config)]
+        self._early, self._late, self._start, self._first, self._step, *greedy = requests
+        self._greedy = greedy[0] if greedy else None
+        self._limits = config.decoding
 
     def encode(self, pixels: Tensor) -> Seen:
         """uint8 pixels [B, S, S, 3] → what the decoder knows of the pictures."""
@@ -84,6 +86,14 @@ class OpenVinoNetwork:
         """One word further: tokens int64 [B] → logits [B, vocabulary_size] and the next state."""
         logits, h, c = _run(self._step, tokens, state.h, state.c, *_regions(state))
         return logits, State(h, c, state.regions)
+
+    def greedy(self, seen: Seen) -> Decoded:
+        """What :func:`model.decoding.greedy` gives; where there is a graph of it, in one run."""
+        if self._greedy is None:
+            return greedy(self, seen, self._limits)
+        state = self.start(seen)
+        tokens, log_probs = _run(self._greedy, state.h, state.c, *_regions(state))  # [B, t] each
+        return Decoded(tokens[:, None], log_probs[:, None])
 
 
 def _regions(state: State) -> list[Tensor]:
@@ -114,12 +124,16 @@ def _compile(graph: openvino.Model, precision: str) -> Any:
     return _core().compile_model(graph, "CPU", options).create_infer_request()
 
 
+def _names(config: Config) -> tuple[str, ...]:
+    return _GRAPHS[:-1] if config.decoding.predicts_start else _GRAPHS
+
+
 def _graphs(config: Config, network: Callable[[], CaptionNetwork]) -> dict[str, openvino.Model]:
     if WEIGHTS not in config.files:  # of no checkpoint: nothing tells these weights from others
         return _trace(network, config)
     try:
         folder = _cache_folder() / _key(config)
-        return {name: _core().read_model(folder / f"{name}.xml") for name in _GRAPHS}
+        return {name: _core().read_model(folder / f"{name}.xml") for name in _names(config)}
     except Exception as error:  # absent, cut off, of another make
         log.debug("no graphs kept: %s", error)
     graphs = _trace(network, config)
@@ -133,7 +147,7 @@ def _graphs(config: Config, network: Callable[[], CaptionNetwork]) -> dict[str, 
 def _trace(network: Callable[[], CaptionNetwork], config: Config) -> dict[str, openvino.Model]:
     from model.openvino_trace import trace  # what it needs takes a second to import
 
-    return trace(network(), config.preprocessing.image_size)
+    return trace(network(), config)
 
 
 def _cache_folder() -> Path:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import openvino
 import torch
+from openvino import opset13 as ops
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
+from model.config import Config
 from model.network import CaptionNetwork, Seen, State
+from model.openvino_decoder import GreedyStep, Step
+from model.vocabulary import PAD_ID, START_ID
 
 _TRACED_BATCH = 2  # any but 1, which traces would take for a constant
 
@@ -65,38 +70,69 @@ class _First(nn.Module):
         return self.network.first(State(h, h, regions))
 
 
-class _Step(nn.Module):
-    """:meth:`CaptionNetwork.step` with plain tensors in and out."""
-
-    def __init__(self, network: CaptionNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self, tokens: Tensor, h: Tensor, c: Tensor, regions: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        logits, state = self.network.step(tokens, State(h, c, regions))
-        return logits, state.h, state.c
-
-
 @torch.no_grad()
-def trace(network: CaptionNetwork, image_size: int) -> dict[str, openvino.Model]:
+def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     """The network's graphs by name; their batch may have any size.
+
+    One that predicts ``<start>`` has no ``greedy``: its first word comes of another graph than the others.
 
     :param network: in eval mode, on the CPU
     """
+    image_size = config.preprocessing.image_size
     pixels = torch.zeros(_TRACED_BATCH, image_size, image_size, 3, dtype=torch.uint8)  # [B, S, S, 3]
     reached = _Early(network)(pixels)  # [B, C, H, W]
     embedding, *regions = _Late(network)(reached)
     h, c = _Start(network)(embedding)  # [L, B, hidden_size] each
     tokens = torch.zeros(_TRACED_BATCH, dtype=torch.int64)  # [B]
-    return {
+    graphs = {
         "early": _convert(_Early(network), pixels),
         "late": _convert(_Late(network), reached),
         "start": _convert(_Start(network), embedding),
         "first": _convert(_First(network), h, *regions),
-        "step": _convert(_Step(network), tokens, h, c, *regions),
+        "step": _convert(Step(network), tokens, h, c, *regions),
     }
+    if not config.decoding.predicts_start:
+        graphs["greedy"] = _greedy(GreedyStep(network, config.decoding), h, c, *regions)
+    return graphs
+
+
+def _greedy(step: GreedyStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvino.Model:
+    """States h and c [L, B, hidden_size], and regions → tokens and log-probabilities, [B, t] each: a loop of
+    steps until every caption has ended."""
+    steps = len(step.ruled_out)
+    said = torch.full((_TRACED_BATCH, steps), PAD_ID)  # [B, T]
+    ended = torch.zeros(_TRACED_BATCH, dtype=torch.bool)  # [B]
+    word = torch.full((_TRACED_BATCH,), START_ID)  # [B]
+    body = _convert(step, torch.tensor(0), word, h, c, said, ended, *regions)
+    for operation in body.get_ordered_ops():
+        if operation.get_type_name() == "ConvertLike":  # the CPU plugin compiles none in a loop
+            plain = ops.convert(operation.input_value(0), operation.get_output_element_type(0))
+            operation.output(0).replace(plain.output(0))
+
+    _, word_in, h_in, c_in, said_in, ended_in, *regions_in = body.get_parameters()
+    _, *carried, token, log_prob = [result.input(0).get_source_output() for result in body.get_results()]
+    inputs = [
+        ops.parameter(parameter.get_partial_shape(), parameter.get_element_type())
+        for parameter in (h_in, c_in, *regions_in)
+    ]
+    batch = ops.gather(ops.shape_of(inputs[0], output_type="i64"), _constant([1]), _constant(0))  # [1]
+    words = ops.broadcast(_constant(START_ID), batch)
+    said_by_none = ops.broadcast(_constant(PAD_ID), ops.concat([batch, _constant([steps])], 0))
+    none_ended = ops.broadcast(_constant(False), batch)
+    loop = ops.loop(_constant(steps), _constant(True))
+    loop.set_function(body)
+    loop.set_special_body_ports([0, 0])  # the position, and whether to go on
+    first = (words, inputs[0], inputs[1], said_by_none, none_ended)
+    for parameter, value, after in zip((word_in, h_in, c_in, said_in, ended_in), first, carried, strict=True):
+        loop.set_merged_input(parameter, value.output(0), after)
+    for parameter, value in zip(regions_in, inputs[2:], strict=True):
+        loop.set_invariant_input(parameter, value.output(0))
+    slices = [loop.get_concatenated_slices(each, 0, 1, 1, -1, 1) for each in (token, log_prob)]
+    return openvino.Model([ops.result(each) for each in slices], inputs, "greedy")
+
+
+def _constant(value: int | bool | list[int]) -> openvino.Node:
+    return ops.constant(np.array(value))
 
 
 def _convert(module: nn.Module, *inputs: Tensor) -> openvino.Model:
@@ -108,9 +144,9 @@ def _convert(module: nn.Module, *inputs: Tensor) -> openvino.Model:
     graph = front_end.convert(front_end.load(decoder))
     for parameter, tensor in zip(graph.get_parameters(), inputs, strict=True):
         parameter.set_element_type(openvino.Type(tensor.numpy().dtype))
-        batch = 1 if tensor.ndim == 3 else 0  # an LSTM's state has its layers first
-        parameter.set_partial_shape(
-            openvino.PartialShape([*tensor.shape[:batch], -1, *tensor.shape[batch + 1 :]])
-        )
+        sizes = list(tensor.shape)
+        if sizes:
+            sizes[1 if tensor.ndim == 3 else 0] = -1  # the batch; an LSTM's state has its layers first
+        parameter.set_partial_shape(openvino.PartialShape(sizes))
     graph.validate_nodes_and_infer_types()
     return graph

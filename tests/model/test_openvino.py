@@ -15,8 +15,13 @@ from msgspec.structs import replace
 
 from model.captioner import Captioner
 from model.checkpoint import Checkpoint, Contents, build, read
-from model.config import BUNDLED, Precision
+from model.config import BUNDLED, Decoding, Precision
+from model.decoding import greedy
+from model.network import CaptionNetwork
+from model.openvino_network import OpenVinoNetwork
 from model.preprocessing import load_pixels
+from model.vocabulary import END_ID, PAD_ID
+from tests.model.networks import random_seen, small_checkpoint
 
 SAMPLES = Path(__file__).parents[2] / "service" / "static" / "samples"
 
@@ -70,6 +75,40 @@ def test_a_caption_does_not_depend_on_its_batch(
         assert isinstance(alone, list)
         assert isinstance(wanted, list)
         assert alone[0].text == wanted[0].text
+
+
+@pytest.mark.parametrize("predicts_start", [False, True])
+@pytest.mark.parametrize(
+    ("layers", "attention", "ngram", "longest"), [(1, 0, 3, 20), (2, 8, 2, 9), (1, 16, 0, 4)]
+)
+def test_its_greedy_search_is_the_one_of_decoding(
+    layers: int, attention: int, ngram: int, longest: int, predicts_start: bool
+) -> None:
+    limits = Decoding(max_length=longest, no_repeat_ngram=ngram, predicts_start=predicts_start)
+    config = small_checkpoint(decoding=limits).config
+    sizes = replace(config.architecture, num_layers=layers, attention_size=attention)
+    pictures_of_four_regions = replace(config.preprocessing, image_size=64)
+    config = replace(config, architecture=sizes, preprocessing=pictures_of_four_regions)
+    torch.manual_seed(0)
+    network = CaptionNetwork(config).eval()
+    with torch.no_grad():
+        for parameter in (*network.lstm.parameters(), *network.output.parameters()):
+            parameter.mul_(6)
+        network.output.bias[END_ID] += 2  # so that captions end, at different lengths
+    with torch.inference_mode():
+        seen = random_seen(network, pictures=12)
+        seen.embedding[5] = float("nan")
+        expected = greedy(network, seen, limits)
+        found = OpenVinoNetwork(config, lambda: network, "float32").greedy(seen)
+    sound = [row for row in range(12) if row != 5]
+    lengths = (expected.tokens[sound] != PAD_ID).sum(dim=-1)
+    assert len(lengths.unique()) > 1, "all captions are equally long"
+    length = expected.tokens.shape[-1]
+    assert found.tokens[sound, :, :length].equal(expected.tokens[sound])
+    assert found.log_probs[sound, :, :length].numpy() == pytest.approx(
+        expected.log_probs[sound].numpy(), abs=1e-4
+    )
+    assert not found.log_probs[5].sum().isfinite()
 
 
 def test_graphs_are_kept_and_damaged_ones_made_again(cache: Path, pixels: np.ndarray) -> None:
