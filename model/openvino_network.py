@@ -120,7 +120,12 @@ def _core() -> openvino.Core:
 
 
 def _compile(graph: openvino.Model, precision: str) -> Any:
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        # Pinned, two processes on one machine would choose the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
     return _core().compile_model(graph, "CPU", options).create_infer_request()
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-HOLD_S = 0.002
+HOLD_S = 0.01  # decoding a photograph takes less
 
 Reason = Literal["full", "idle", "waited", "alone"]
 
@@ -34,7 +34,7 @@ class Job(msgspec.Struct):
 
 
 def batch_sizes(largest: int) -> list[int]:
-    """The fixed sizes that batches have, so that each can be warmed up: 1, 2, 4, … ``largest``."""
+    """What is warmed up, and what a GPU pads batches to: 1, 2, 4, … ``largest``."""
     sizes = [1]
     while sizes[-1] * 2 < largest:
         sizes.append(sizes[-1] * 2)
@@ -44,20 +44,15 @@ def batch_sizes(largest: int) -> list[int]:
 class BatchQueue:
     """Jobs in order of arrival. One thread puts and cancels, another takes batches."""
 
-    def __init__(
-        self, sizes: list[int], decoding: Callable[[], int], on_expired: Callable[[Job], None], pads: bool
-    ) -> None:
+    def __init__(self, largest: int, decoding: Callable[[], int], on_expired: Callable[[Job], None]) -> None:
         """
-        :param sizes: allowed batch sizes, ascending
+        :param largest: jobs in a batch
         :param decoding: how many admitted pictures are being decoded right now
         :param on_expired: told of each job that is dropped because its deadline has passed
-        :param pads: the device pads a batch up to the next size for next to nothing (a GPU); otherwise a
-            batch is cut down to the size below and the rest follow in the next one
         """
-        self._sizes = sizes
+        self._largest = largest
         self._decoding = decoding
         self._on_expired = on_expired
-        self._pads = pads
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
 
@@ -73,7 +68,7 @@ class BatchQueue:
             self._jobs = deque(kept)
 
     def next_batch(self) -> tuple[list[Job], Reason]:
-        """Wait for the next batch: live jobs, oldest first, of a count that :meth:`_size` allows."""
+        """Wait for the next batch: live jobs, oldest first."""
         hold_until: float | None = None
         with self._changed:
             while True:
@@ -83,7 +78,7 @@ class BatchQueue:
                     self._changed.wait()
                 elif self._jobs[0].alone:
                     return [self._jobs.popleft()], "alone"
-                elif len(self._jobs) >= self._sizes[-1]:
+                elif len(self._jobs) >= self._largest:
                     return self._take(), "full"
                 elif hold_until is None and self._decoding():
                     hold_until = time.monotonic() + HOLD_S
@@ -96,10 +91,8 @@ class BatchQueue:
 
     def _take(self) -> list[Job]:
         run = 0
-        while run < min(len(self._jobs), self._sizes[-1]) and not self._jobs[run].alone:
+        while run < min(len(self._jobs), self._largest) and not self._jobs[run].alone:
             run += 1
-        if not self._pads:
-            run = max(size for size in self._sizes if size <= run)
         return [self._jobs.popleft() for _ in range(run)]
 
     def _drop_expired(self) -> None:

@@ -106,7 +106,7 @@ class ModelReplica:
         except BaseException as error:
             loaded.set_exception(error)
             return
-        queue = BatchQueue(engine.sizes, lambda: 0, self._expire, pads=engine.pads)
+        queue = BatchQueue(engine.sizes[-1], lambda: 0, self._expire)
         loaded.set_result((model, queue))
         try:
             while True:

@@ -161,7 +161,7 @@ class Worker:
         engine = self.models.begin().engine
         if not self.board.knows_pace(self.spec.index):
             self._measure_pace(engine, engine.sizes[-1])
-        self.queue = BatchQueue(engine.sizes, lambda: self.board.decoding, send_expired, pads=engine.pads)
+        self.queue = BatchQueue(engine.sizes[-1], lambda: self.board.decoding, send_expired)
         self.models.use()
         log.info("worker ready on %s", engine.device)
         while True:

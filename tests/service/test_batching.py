@@ -26,8 +26,8 @@ def test_batch_sizes_double_up_to_the_largest(largest: int, sizes: list[int]) ->
     assert batch_sizes(largest) == sizes
 
 
-def queue(pads: bool = True, decoding: int = 0, expired: list[Job] | None = None) -> BatchQueue:
-    return BatchQueue([1, 2, 4], lambda: decoding, (expired if expired is not None else []).append, pads)
+def queue(decoding: int = 0, expired: list[Job] | None = None) -> BatchQueue:
+    return BatchQueue(4, lambda: decoding, (expired if expired is not None else []).append)
 
 
 def test_a_batch_leaves_at_once_when_nothing_is_being_decoded() -> None:
@@ -36,14 +36,6 @@ def test_a_batch_leaves_at_once_when_nothing_is_being_decoded() -> None:
         waiting.put(job(number))
     jobs, reason = waiting.next_batch()
     assert (ids(jobs), reason) == ([0, 1, 2], "idle")
-
-
-def test_without_padding_a_batch_is_cut_down_to_a_fixed_size() -> None:
-    waiting = queue(pads=False)
-    for number in range(3):
-        waiting.put(job(number))
-    assert ids(waiting.next_batch()[0]) == [0, 1]
-    assert ids(waiting.next_batch()[0]) == [2]
 
 
 def test_no_batch_is_larger_than_the_largest() -> None:
@@ -72,7 +64,7 @@ def test_a_held_batch_takes_along_what_arrives() -> None:
             waiting.put(job(1))
         return 1
 
-    waiting = BatchQueue([1, 2], decoding, [].append, True)
+    waiting = BatchQueue(2, decoding, [].append)
     waiting.put(job(0))
     jobs, reason = waiting.next_batch()
     assert (ids(jobs), reason) == ([0, 1], "full")
