@@ -1,10 +1,11 @@
 """The same checkpoint behind our service and behind what people would use instead, in one run.
 
-python benchmarks/peers/run.py PHOTOS [--seconds S] [--servers NAME ...]
+python benchmarks/peers/run.py PHOTOS [--seconds S] [--rounds N] [--servers NAME ...]
 
 Makes the peers' environment (.venv-peers) the first time. Every server has the same network (OpenVINO where
-that is there), the same decoding and the same threads; only serving differs. Capacity is what the model alone
-captions in a second, measured anew before each server.
+that is there), the same decoding and the same threads; only serving differs. Servers take turns, each round
+from another one on, and the medians of the rounds are shown: a machine that is slow for some minutes is slow
+for all of them. Capacity is what the model alone captions in a second, measured anew before each round.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import sysconfig
@@ -86,28 +88,34 @@ class Load(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=5, help="of each load in each round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS))
     arguments = parser.parse_args()
     make_environment()
-    rows: dict[str, list[tuple[str, Load]]] = {}
-    memory: dict[str, float] = {}
-    for name in arguments.servers:
-        alone = model_alone(arguments.photos, arguments.seconds)
+    names, seconds = arguments.servers, arguments.seconds
+    rows: dict[tuple[str, str], list[Load]] = {}
+    memory: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(arguments.rounds):
+        alone = model_alone(arguments.photos, seconds)
         print(
             f"model alone: {alone['rate']:.1f} captions/s; one picture {1000 * alone['single_p50']:.0f} ms, "
-            f"{1000 * alone['single_p99']:.0f} ms; then {name}",
+            f"{1000 * alone['single_p99']:.0f} ms",
             flush=True,
         )
         loads = [(f"{n} clients", ["--closed", str(n)]) for n in CLIENTS]
         loads += [(f"{share:.0%} of capacity", ["--open", str(share * alone["rate"])]) for share in SHARES]
-        with running(SERVERS[name], arguments.photos) as (port, process):
-            drive(SERVERS[name], port, arguments.photos, 3, ["--closed", "32"])
-            for load, flags in loads:
-                answers = drive(SERVERS[name], port, arguments.photos, arguments.seconds, flags)
-                rows.setdefault(load, []).append((name, judge(answers, alone["captions"])))
-            memory[name] = sum(p.memory_full_info().pss for p in tree(process)) / 2**20
-    show(rows, memory)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            with running(SERVERS[name], arguments.photos) as (port, process):
+                drive(SERVERS[name], port, arguments.photos, 3, ["--closed", "32"])
+                for load, flags in loads:
+                    answers = drive(SERVERS[name], port, arguments.photos, seconds, flags)
+                    rows.setdefault((load, name), []).append(judge(answers, alone["captions"]))
+                memory[name].append(sum(p.memory_full_info().pss for p in tree(process)) / 2**20)
+    for load, _ in loads:
+        show(load, {name: median(rows[load, name]) for name in names})
+    print(f"\nMemory after all of it:\n\n| {' | '.join(memory)} |\n|{'---|' * len(memory)}")
+    print(f"| {' | '.join(f'{max(megabytes):.0f} MB' for megabytes in memory.values())} |")
 
 
 def make_environment() -> None:
@@ -212,19 +220,23 @@ def judge(result: dict, known: dict[str, list[str]]) -> Load:
     return Load(len(good) / result["elapsed"], p50, p99, failed, outcomes, wrong)
 
 
-def show(rows: dict[str, list[tuple[str, Load]]], memory: dict[str, float]) -> None:
-    for load, servers in rows.items():
-        print(f"\n{load}:\n")
-        print("| server | captions/s | p50 ms | p99 ms | not captioned | answers | wrong captions |")
-        print("|---|---|---|---|---|---|---|")
-        for name, seen in servers:
-            answers = ", ".join(f"{count} × {outcome}" for outcome, count in seen.outcomes.most_common())
-            print(
-                f"| {name} | {seen.rate:.1f} | {seen.p50_ms:.0f} | {seen.p99_ms:.0f} | {seen.failed:.0%} "
-                f"| {answers} | {seen.wrong} |"
-            )
-    print(f"\nMemory after all of it:\n\n| {' | '.join(memory)} |\n|{'---|' * len(memory)}")
-    print(f"| {' | '.join(f'{megabytes:.0f} MB' for megabytes in memory.values())} |")
+def median(rounds: list[Load]) -> Load:
+    """Of all rounds; what was answered is added up."""
+    numbers = (statistics.median(each[field] for each in rounds) for field in range(4))
+    outcomes = sum((each.outcomes for each in rounds), Counter())
+    return Load(*numbers, outcomes, sum(each.wrong for each in rounds))
+
+
+def show(load: str, servers: dict[str, Load]) -> None:
+    print(f"\n{load}:\n")
+    print("| server | captions/s | p50 ms | p99 ms | not captioned | answers | wrong captions |")
+    print("|---|---|---|---|---|---|---|")
+    for name, seen in servers.items():
+        answers = ", ".join(f"{count} × {outcome}" for outcome, count in seen.outcomes.most_common())
+        print(
+            f"| {name} | {seen.rate:.1f} | {seen.p50_ms:.0f} | {seen.p99_ms:.0f} | {seen.failed:.0%} "
+            f"| {answers} | {seen.wrong} |"
+        )
 
 
 if __name__ == "__main__":
