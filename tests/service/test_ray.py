@@ -20,7 +20,7 @@ from model.config import BUNDLED
 from model.preprocessing import load_pixels
 from service.settings import SettingsError, load_settings
 from tests.pictures import picture
-from tests.service.processes import Service, running, until
+from tests.service.processes import PATIENCE_S, Service, running, until
 
 pytest.importorskip("ray", reason="Ray is not installed, so the service on it is NOT tested")
 
@@ -82,11 +82,12 @@ def test_a_killed_replica_costs_no_answer(service: Service, captions: list[str])
     is told when to come back."""
 
     def caption(data: bytes) -> httpx.Response:
-        while True:
-            answer = service.caption(data)
-            if answer.status_code != 503 or answer.json()["detail"] != "the service is unavailable":
-                return answer
+        end = time.monotonic() + PATIENCE_S
+        while (answer := service.caption(data)).status_code == 503 and time.monotonic() < end:
+            if answer.json()["detail"] != "the service is unavailable":
+                break
             time.sleep(float(answer.headers["retry-after"]))
+        return answer
 
     until(lambda: bool(replicas("Model")))
     with ThreadPoolExecutor(8) as threads:
