@@ -22,10 +22,14 @@ Source = Path | bytes | Callable[[], bytes]
 
 
 def caption_many(
-    captioner: Captioner, sources: Iterable[Source], beam: int = 1, batch_size: int = 16
+    captioner: Captioner, sources: Iterable[Source], beam: int = 1, batch_size: int | None = None
 ) -> Iterator[Caption | CaptionerError]:
-    """The best caption of each picture in order, or why it has none; memory stays flat."""
+    """The best caption of each picture in order, or why it has none; memory stays flat.
+
+    :param batch_size: what suits the device unless given
+    """
     remaining = iter(sources)
+    batch_size = batch_size or captioner.batch_size
     with ThreadPoolExecutor(os.cpu_count(), "decode") as threads:
 
         def decode_next() -> list[NDArray[np.uint8] | CaptionerError] | None:
@@ -34,9 +38,14 @@ def caption_many(
 
         with ThreadPoolExecutor(1, "ahead") as ahead:
             coming = ahead.submit(decode_next)
+            under_way: list[Callable[[], Iterator[Caption | CaptionerError]]] = []
             while decoded := coming.result():
                 coming = ahead.submit(decode_next)
-                yield from _caption_batch(captioner, decoded, beam)
+                under_way.append(_begin(captioner, decoded, beam, batch_size))
+                if len(under_way) > captioner.overlaps:
+                    yield from under_way.pop(0)()
+            for results in under_way:
+                yield from results()
 
 
 def _decode(source: Source, preprocessing: Preprocessing) -> NDArray[np.uint8] | CaptionerError:
@@ -49,14 +58,22 @@ def _decode(source: Source, preprocessing: Preprocessing) -> NDArray[np.uint8] |
         return UnreadablePicture(f"the file cannot be read: {reason}")
 
 
-def _caption_batch(
-    captioner: Captioner, decoded: list[NDArray[np.uint8] | CaptionerError], beam: int
-) -> Iterator[Caption | CaptionerError]:
+def _begin(
+    captioner: Captioner, decoded: list[NDArray[np.uint8] | CaptionerError], beam: int, batch_size: int
+) -> Callable[[], Iterator[Caption | CaptionerError]]:
+    """Start a batch; what it gives waits for the captions."""
     pixels = [entry for entry in decoded if not isinstance(entry, CaptionerError)]
-    captions = iter(captioner.caption(np.stack(pixels), [beam] * len(pixels)) if pixels else [])
-    for entry in decoded:
-        if isinstance(entry, CaptionerError):
-            yield entry
-        else:
-            result = next(captions)
-            yield result if isinstance(result, CaptionerError) else result[0]
+    if len(pixels) == batch_size and beam == 1:
+        captioner.record(batch_size)  # worth it for as many
+    wait = captioner.begin(pixels, [beam] * len(pixels)) if pixels else list
+
+    def results() -> Iterator[Caption | CaptionerError]:
+        captions = iter(wait())
+        for entry in decoded:
+            if isinstance(entry, CaptionerError):
+                yield entry
+            else:
+                result = next(captions)
+                yield result if isinstance(result, CaptionerError) else result[0]
+
+    return results

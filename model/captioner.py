@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,12 @@ from model.vocabulary import END_ID, PAD_ID, Vocabulary, detokenize
 
 if TYPE_CHECKING:
     from model.openvino_network import OpenVinoNetwork
+
+
+Pixels = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+"""uint8 [B, S, S, 3], or [S, S, 3] each, as :func:`model.preprocessing.load_pixels` gives them."""
+Result = list[Caption] | InferenceError
+"""Captions of one picture, best first, or why there are none."""
 
 
 def resolve_device(name: str) -> str:
@@ -103,25 +109,48 @@ class Captioner:
         """Run every batch size once, so that no user waits for a first time; a GPU keeps a graph of each."""
         size = self.config.preprocessing.image_size
         for batch in batch_sizes:
-            if self._graphs:
-                self._graphs.add(batch)
+            self.record(batch)
             self.caption(np.zeros((batch, size, size, 3), dtype=np.uint8), [1] * batch)
 
-    @torch.inference_mode()
-    def caption(
-        self, pixels: NDArray[np.uint8], beams: Sequence[int]
-    ) -> list[list[Caption] | InferenceError]:
+    def record(self, batch: int) -> None:
+        """Make a graph for batches of up to this size, on a GPU, if there is none yet."""
+        if self._graphs:
+            self._graphs.add(batch)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a batch that was begun is computed while the host goes on."""
+        return self._graphs is not None
+
+    @property
+    def batch_size(self) -> int:
+        """Of batches that suit the device: larger ones gain nothing."""
+        return 128 if self.overlaps else 16
+
+    def caption(self, pixels: Pixels, beams: Sequence[int]) -> list[Result]:
         """Caption a batch; pictures with different beam widths share one pass through the encoder.
 
-        :param pixels: uint8 [B, S, S, 3], as :func:`model.preprocessing.load_pixels` gives each
         :param beams: beam width of each picture, 1 (greedy) to :data:`model.caption.MAX_BEAM`
         :returns: for each picture its ``beam`` captions, best first, or why there are none
         """
-        if self._graphs and set(beams) == {1} and (decoded := self._graphs.run(pixels)):
-            return self._to_captions(decoded)
+        return self.begin(pixels, beams)()
+
+    @torch.inference_mode()
+    def begin(self, pixels: Pixels, beams: Sequence[int]) -> Callable[[], list[Result]]:
+        """Start a batch: :meth:`caption` in two parts, of which the second waits for the captions.
+
+        Where the device :attr:`overlaps`, the next batch may be begun before the second part: it is copied
+        to the device while this one is computed.
+        """
+        if self._graphs and set(beams) == {1} and (wait := self._graphs.begin(pixels)):
+            return lambda: self._to_captions(wait(), len(pixels))
+        results = self._caption_now(pixels if isinstance(pixels, np.ndarray) else np.stack(pixels), beams)
+        return lambda: results
+
+    def _caption_now(self, pixels: NDArray[np.uint8], beams: Sequence[int]) -> list[Result]:
         images = torch.from_numpy(pixels).to(self.device)  # [B, S, S, 3]
         seen = self.network.encode(images)
-        results: list[list[Caption] | InferenceError] = [InferenceError("no caption")] * len(beams)
+        results: list[Result] = [InferenceError("no caption")] * len(beams)
         for beam in set(beams):
             rows = [row for row, wanted in enumerate(beams) if wanted == beam]
             chosen = seen if len(rows) == len(beams) else seen.rows(rows)
@@ -129,7 +158,7 @@ class Captioner:
                 results[row] = result
         return results
 
-    def _decode(self, seen: Seen, beam: int) -> list[list[Caption] | InferenceError]:
+    def _decode(self, seen: Seen, beam: int) -> list[Result]:
         network, limits = self.network, self.config.decoding
         if beam > 1:
             decoded = beam_search(network, seen, limits, beam)
@@ -137,12 +166,13 @@ class Captioner:
             decoded = greedy(network, seen, limits)
         else:
             decoded = network.greedy(seen)
-        return self._to_captions(decoded)
+        return self._to_captions(decoded, len(decoded.tokens))
 
-    def _to_captions(self, decoded: Decoded) -> list[list[Caption] | InferenceError]:
-        results: list[list[Caption] | InferenceError] = []
+    def _to_captions(self, decoded: Decoded, count: int) -> list[Result]:
+        """Of the first ``count`` rows."""
+        results: list[Result] = []
         for token_rows, log_prob_rows in zip(
-            decoded.tokens.tolist(), decoded.log_probs.tolist(), strict=True
+            decoded.tokens[:count].tolist(), decoded.log_probs[:count].tolist(), strict=True
         ):
             captions = [
                 self._to_caption(ids, log_probs)

@@ -1,12 +1,14 @@
 """Greedy captions on an NVIDIA GPU as CUDA graphs: from uint8 pixels to words without the host.
 
 Launching the hundreds of small kernels of a decode loop from Python takes longer than running them; a graph
-launches them all at once (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
+launches them all at once (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs). Pixels travel on
+a stream of their own: the next batch is copied while one is computed.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,9 +34,11 @@ class GreedyGraphs:
         self._image_size = config.preprocessing.image_size
         self._device = network.mean.device
         with torch.cuda.device(self._device):
-            self._stream = torch.cuda.Stream()  # what graphs that share memory are recorded on
+            self._computing = torch.cuda.Stream()  # what graphs that share memory are recorded on
+            self._copying = torch.cuda.Stream()
             self._memory = torch.cuda.graph_pool_handle()  # they never run at once
-        self._graphs: dict[int, _Graph] = {}
+        self._graphs: dict[int, _Graph] = {}  # sizes ascending
+        self._places: list[_Place] = []  # taken in turn: one batch is copied, one computed
 
     @torch.inference_mode()
     def add(self, batch: int) -> None:
@@ -43,21 +47,62 @@ class GreedyGraphs:
             return
         try:
             with torch.cuda.device(self._device):
-                self._graphs[batch] = _Graph(
-                    self._network, self._limits, batch, self._image_size, self._stream, self._memory
+                graph = _Graph(
+                    self._network, self._limits, batch, self._image_size, self._computing, self._memory
                 )
+                torch.cuda.synchronize()
+                if batch > max(self._graphs, default=0):
+                    self._places = [_Place(batch, self._image_size, self._device) for _ in range(2)]
+                self._graphs = dict(sorted({**self._graphs, batch: graph}.items()))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:
             log.exception("no CUDA graph for a batch of %d: it is run step by step", batch)
 
-    def run(self, pixels: NDArray[np.uint8]) -> Decoded | None:
-        """Words of a batch, on the host; None if there is no graph of its size.
+    @torch.inference_mode()
+    def begin(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Callable[[], Decoded] | None:
+        """Start a batch; None if no graph is large enough.
 
-        :param pixels: uint8 [B, S, S, 3]
+        :param pixels: uint8 [S, S, 3] each
+        :returns: waits for the words, on the host: rows as the graph has them, of which the first are meant
         """
-        graph = self._graphs.get(len(pixels))
-        return graph.run(pixels) if graph else None
+        size = next((size for size in self._graphs if size >= len(pixels)), None)
+        if size is None:
+            return None
+        place = self._places.pop(0)
+        self._places.append(place)
+        place.done.synchronize()  # of the batch that lay there before
+        staged, arrived = place.staged[:size], place.arrived[:size]  # [size, S, S, 3]
+        for row, picture in zip(staged.numpy(), pixels, strict=False):
+            row[:] = picture
+        with torch.cuda.device(self._device), torch.cuda.stream(self._copying):
+            arrived.copy_(staged, non_blocking=True)
+        with torch.cuda.device(self._device), torch.cuda.stream(self._computing):
+            self._computing.wait_stream(self._copying)
+            decoded = self._graphs[size].run(arrived)
+            place.done = done = _recorded_event(self._computing)
+
+        def wait() -> Decoded:
+            done.synchronize()
+            return decoded
+
+        return wait
+
+
+class _Place:
+    """Where a batch lies before it is computed, on the host and on the device."""
+
+    def __init__(self, batch: int, image_size: int, device: torch.device) -> None:
+        shape = (batch, image_size, image_size, 3)
+        self.staged = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)  # [B, S, S, 3]
+        self.arrived = torch.zeros(shape, dtype=torch.uint8, device=device)  # [B, S, S, 3]
+        self.done = _recorded_event(torch.cuda.current_stream())
+
+
+def _recorded_event(stream: torch.cuda.Stream) -> torch.cuda.Event:
+    event = torch.cuda.Event(blocking=True)  # who waits for it sleeps
+    event.record(stream)
+    return event
 
 
 class _Graph:
@@ -71,7 +116,6 @@ class _Graph:
         memory: Any,
     ) -> None:
         shape = (batch, image_size, image_size, 3)
-        self._staged = torch.empty(shape, dtype=torch.uint8, pin_memory=True)  # [B, S, S, 3], on the host
         self._pixels = torch.zeros(shape, dtype=torch.uint8, device=network.mean.device)  # [B, S, S, 3]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -83,11 +127,15 @@ class _Graph:
         with torch.cuda.graph(self._graph, memory, stream, capture_error_mode="thread_local"):
             self._decoded = _greedy(network, limits, self._pixels)
 
-    def run(self, pixels: NDArray[np.uint8]) -> Decoded:
-        self._staged.numpy()[:] = pixels
-        self._pixels.copy_(self._staged, non_blocking=True)
+    def run(self, pixels: Tensor) -> Decoded:
+        """Queue all of it on the present stream; what it gives is there once that has come to its end.
+
+        :param pixels: uint8 [B, S, S, 3], on the device
+        """
+        self._pixels.copy_(pixels)
         self._graph.replay()
-        return Decoded(*(part.cpu() for part in self._decoded))  # here alone the host waits
+        # Into pinned memory; the next replay writes over what this one wrote on the device.
+        return Decoded(*(part.to("cpu", non_blocking=True) for part in self._decoded))
 
 
 def _greedy(network: CaptionNetwork, limits: Decoding, pixels: Tensor) -> Decoded:

@@ -33,6 +33,10 @@ class ResNetEncoder(nn.Module):
         """Parts in order from the picture to the features, for training that releases the last ones first."""
         return [self.resnet[:4], *list(self.resnet)[4:]]
 
+    def units(self) -> list[nn.Module]:
+        """The same in the smallest parts that nothing goes around."""
+        return [self.resnet[:4], *(block for stage in list(self.resnet)[4:] for block in stage.children())]
+
 
 class MobileNetEdgeTPUEncoder(nn.Module):
     """MobileNet-EdgeTPU 1.0 (Howard, Gupta 2019): [B, 3, S, S] → [B, 1280, S/32, S/32]."""
@@ -56,6 +60,10 @@ class MobileNetEdgeTPUEncoder(nn.Module):
     def stages(self) -> list[nn.Module]:
         """Parts in order from the picture to the features, for training that releases the last ones first."""
         return [self.stem, *self.blocks, self.head]
+
+    def units(self) -> list[nn.Module]:
+        """The same in the smallest parts that nothing goes around."""
+        return [self.stem, *(block for stage in self.blocks for block in stage), self.head]
 
 
 def build_encoder(name: str) -> ResNetEncoder | MobileNetEdgeTPUEncoder:

@@ -32,7 +32,7 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
 _GRAPHS = ("early", "late", "start", "first", "step", "greedy")
-_LAYOUT = 3  # of the graphs; another whenever what one of them takes or gives changes
+_LAYOUT = 4  # of the graphs; another whenever what one of them takes or gives changes
 _HINTS: dict[Precision, dict[str, str]] = {
     "float32": {},
     "mixed": {"early": "bf16"},
@@ -46,7 +46,7 @@ class OpenVinoNetwork:
     """A :class:`model.network.CaptionNetwork` for inference, as graphs. Lives on one thread.
 
     The precision is that of the encoder, where the time goes; the decoder stays in float32. ``mixed`` is
-    bfloat16 in the first half of the encoder's stages, where rounding costs the captions least.
+    bfloat16 in the first three quarters of the encoder's work, where rounding costs the captions least.
     ``auto`` is ``mixed`` where the CPU computes in bfloat16, else ``float32``.
     """
 

@@ -11,39 +11,39 @@ from openvino import opset13 as ops
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from model.config import Config
 from model.network import CaptionNetwork, Seen, State
 from model.openvino_decoder import GreedyStep, Step
 from model.vocabulary import PAD_ID, START_ID
 
+EARLY_SHARE = 0.75  # of the encoder's arithmetic, which is what ``mixed`` does in bfloat16
 _TRACED_BATCH = 2  # any but 1, which traces would take for a constant
 
 
 class _Early(nn.Module):
-    """uint8 pixels [B, S, S, 3] → the map after the first half of the encoder's stages."""
+    """uint8 pixels [B, S, S, 3] → the map after the encoder's first units."""
 
-    def __init__(self, network: CaptionNetwork) -> None:
+    def __init__(self, network: CaptionNetwork, units: list[nn.Module]) -> None:
         super().__init__()
         self.network = network
-        stages = network.encoder.stages()
-        self.stages = nn.Sequential(*stages[: len(stages) // 2])
+        self.units = nn.Sequential(*units)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.stages(self.network.normalise(pixels))
+        return self.units(self.network.normalise(pixels))
 
 
 class _Late(nn.Module):
     """That map → embedding and regions: the rest of :meth:`CaptionNetwork.encode`."""
 
-    def __init__(self, network: CaptionNetwork) -> None:
+    def __init__(self, network: CaptionNetwork, units: list[nn.Module]) -> None:
         super().__init__()
         self.network = network
-        stages = network.encoder.stages()
-        self.stages = nn.Sequential(*stages[len(stages) // 2 :])
+        self.units = nn.Sequential(*units)
 
     def forward(self, reached: Tensor) -> tuple[Tensor, ...]:
-        seen = self.network.look(self.network.features(self.stages(reached)))
+        seen = self.network.look(self.network.features(self.units(reached)))
         return (seen.embedding,) if seen.regions is None else (seen.embedding, seen.regions)
 
 
@@ -80,13 +80,14 @@ def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     """
     image_size = config.preprocessing.image_size
     pixels = torch.zeros(_TRACED_BATCH, image_size, image_size, 3, dtype=torch.uint8)  # [B, S, S, 3]
-    reached = _Early(network)(pixels)  # [B, C, H, W]
-    embedding, *regions = _Late(network)(reached)
+    early, late = _split(network, pixels)
+    reached = early(pixels)  # [B, C, H, W]
+    embedding, *regions = late(reached)
     h, c = _Start(network)(embedding)  # [L, B, hidden_size] each
     tokens = torch.zeros(_TRACED_BATCH, dtype=torch.int64)  # [B]
     graphs = {
-        "early": _convert(_Early(network), pixels),
-        "late": _convert(_Late(network), reached),
+        "early": _convert(early, pixels),
+        "late": _convert(late, reached),
         "start": _convert(_Start(network), embedding),
         "first": _convert(_First(network), h, *regions),
         "step": _convert(Step(network), tokens, h, c, *regions),
@@ -94,6 +95,18 @@ def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     if not config.decoding.predicts_start:
         graphs["greedy"] = _greedy(GreedyStep(network, config.decoding), h, c, *regions)
     return graphs
+
+
+def _split(network: CaptionNetwork, pixels: Tensor) -> tuple[_Early, _Late]:
+    """The encoder, cut after :data:`EARLY_SHARE` of its arithmetic."""
+    units = network.encoder.units()
+    images, work = network.normalise(pixels), [0]
+    for unit in units:
+        with FlopCounterMode(display=False) as counter:
+            images = unit(images)
+        work.append(work[-1] + counter.get_total_flops())
+    cut = next(count for count, done in enumerate(work) if done >= EARLY_SHARE * work[-1])
+    return _Early(network, units[:cut]), _Late(network, units[cut:])
 
 
 def _greedy(step: GreedyStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvino.Model:

@@ -11,12 +11,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Literal
+from itertools import islice
+from typing import Literal, NoReturn, TypeVar
 
 import msgspec
 
 HOLD_S = 0.01  # decoding a photograph takes less
 
+Begun = TypeVar("Begun")
 Reason = Literal["full", "idle", "waited", "alone"]
 
 
@@ -34,7 +36,7 @@ class Job(msgspec.Struct):
 
 
 def batch_sizes(largest: int) -> list[int]:
-    """What is warmed up, and what a GPU pads batches to: 1, 2, 4, … ``largest``."""
+    """What is warmed up, and has a graph on a GPU: 1, 2, 4, … ``largest``."""
     sizes = [1]
     while sizes[-1] * 2 < largest:
         sizes.append(sizes[-1] * 2)
@@ -88,6 +90,32 @@ class BatchQueue:
                     self._changed.wait(left)
                 else:
                     return self._take(), "waited"
+
+    def full_batch(self) -> list[Job]:
+        """The next batch if there is a full one, without waiting for it; else nothing."""
+        with self._changed:
+            self._drop_expired()
+            first = list(islice(self._jobs, self._largest))
+            if len(first) < self._largest or any(job.alone for job in first):
+                return []
+            return self._take()
+
+    def serve(
+        self, begin: Callable[[list[Job], Reason], Begun], finish: Callable[[Begun], None], overlaps: bool
+    ) -> NoReturn:
+        """Take batches for ever.
+
+        :param begin: starts a batch; ``finish`` waits for its end
+        :param overlaps: a full batch is begun already while the one before is under way; one that is not yet
+            full fills up meanwhile
+        """
+        while True:
+            under_way = begin(*self.next_batch())
+            while overlaps and (jobs := self.full_batch()):
+                following = begin(jobs, "full")
+                finish(under_way)
+                under_way = following
+            finish(under_way)
 
     def _take(self) -> list[Job]:
         run = 0

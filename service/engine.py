@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +20,17 @@ from service.batching import Job
 from service.settings import SettingsError
 
 log = logging.getLogger("captioner.engine")
+
+Outcome = list[Caption] | str
+"""Captions of one picture, best first, or the sentence that says why there are none."""
+
+
+class Batch(NamedTuple):
+    """What is on the device: since when, in seconds of :func:`time.monotonic`, and what waits for its end."""
+
+    jobs: list[Job]
+    started: float
+    outcomes: Callable[[], list[Outcome]]
 
 
 class Engine:
@@ -37,8 +50,6 @@ class Engine:
         device = resolve_device(device)
         _check_device(device)
         self.device = device
-        self.pads = device.startswith("cuda")
-        self.default_batch_size = 128 if self.pads else 16
         engine = resolve_engine(engine, device)
         _check_engine(engine, precision, device)
         self._captioner = Captioner.load(checkpoint, device, engine, precision)
@@ -46,11 +57,20 @@ class Engine:
         """Of batches, ascending; none before :meth:`warm_up`."""
 
     @property
+    def overlaps(self) -> bool:
+        """Whether the next batch may be begun before this one has ended; see :meth:`begin`."""
+        return self._captioner.overlaps
+
+    @property
+    def default_batch_size(self) -> int:
+        return self._captioner.batch_size
+
+    @property
     def config(self) -> Config:
         return self._captioner.config
 
     def warm_up(self, sizes: list[int]) -> None:
-        """Run each batch size once; from then on batches are padded to these where the device pads.
+        """Run each batch size once; the last is the largest from then on.
 
         :raises SettingsError: the device's memory does not hold the largest
         """
@@ -63,44 +83,55 @@ class Engine:
                 f"fit the memory of {self.device}"
             ) from None
 
-    def run(
-        self, jobs: list[Job], on_attempt: Callable[[], None], last: bool = False
-    ) -> list[list[Caption] | str]:
+    def run(self, jobs: list[Job], on_attempt: Callable[[], None]) -> list[Outcome]:
         """Captions of each job, or the sentence that says why there are none.
 
         Out of memory: the batch is halved. Any other failure: each picture is tried once more, alone.
 
         :param on_attempt: called before each time that the model is run
-        :param last: these were tried before
         :raises torch.AcceleratorError: the device itself failed; only a new process can go on
         """
+        return self.begin(jobs, on_attempt)()
+
+    def begin(
+        self, jobs: list[Job], on_attempt: Callable[[], None], last: bool = False
+    ) -> Callable[[], list[Outcome]]:
+        """Start a batch: :meth:`run` in two parts, of which the second waits for what comes of it.
+
+        :param last: these were tried before
+        """
         on_attempt()
+        size = self.config.preprocessing.image_size
+        pixels = [np.frombuffer(job.pixels, dtype=np.uint8).reshape(size, size, 3) for job in jobs]
         try:
-            return self._caption(jobs)
-        except torch.OutOfMemoryError:
+            wait = self._captioner.begin(pixels, [job.beam for job in jobs])
+        except Exception as error:
+            return partial(self._recover, jobs, on_attempt, last, error)
+
+        def outcomes() -> list[Outcome]:
+            try:
+                return [str(result) if isinstance(result, InferenceError) else result for result in wait()]
+            except Exception as error:
+                return self._recover(jobs, on_attempt, last, error)
+
+        return outcomes
+
+    def _recover(
+        self, jobs: list[Job], on_attempt: Callable[[], None], last: bool, error: Exception
+    ) -> list[Outcome]:
+        if isinstance(error, torch.OutOfMemoryError):
             log.warning("out of memory with a batch of %d", len(jobs))
             torch.cuda.empty_cache()
             halves = [jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]]
             parts, last = (halves, last) if len(jobs) > 1 else ([], True)
-        except torch.AcceleratorError:
-            raise
-        except Exception:
-            log.exception("a batch of %d failed", len(jobs))
+        elif isinstance(error, torch.AcceleratorError):
+            raise error
+        else:
+            log.error("a batch of %d failed", len(jobs), exc_info=error)
             parts, last = ([], True) if last else ([[job] for job in jobs], True)
         if not parts:
             return ["the model failed on this picture"] * len(jobs)
-        return [outcome for part in parts for outcome in self.run(part, on_attempt, last)]
-
-    def _caption(self, jobs: list[Job]) -> list[list[Caption] | str]:
-        size = self.config.preprocessing.image_size
-        rows = next(n for n in self.sizes if n >= len(jobs)) if self.pads else len(jobs)
-        pixels = np.zeros((rows, size, size, 3), dtype=np.uint8)
-        for row, job in enumerate(jobs):
-            pixels[row] = np.frombuffer(job.pixels, dtype=np.uint8).reshape(size, size, 3)
-        beams = [job.beam for job in jobs]
-        beams += beams[-1:] * (rows - len(jobs))  # padding takes no pass of its own
-        results = self._captioner.caption(pixels, beams)[: len(jobs)]
-        return [str(result) if isinstance(result, InferenceError) else result for result in results]
+        return [outcome for part in parts for outcome in self.begin(part, on_attempt, last)()]
 
 
 def _check_device(device: str) -> None:

@@ -9,14 +9,15 @@ import os
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batching import BatchQueue, Job
-from service.engine import Engine
+from service.batching import BatchQueue, Job, Reason
+from service.engine import Batch, Engine
 from service.logs import set_up_logging
 from service.models import load_model
 from service.runner import Inference, ModelInfo
@@ -56,6 +57,7 @@ class ModelReplica:
         self._ids = itertools.count()
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._busy_since = 0.0
+        self._under_way = 0  # batches on the device
         loaded: Future[tuple[ModelInfo, BatchQueue]] = Future()
         threading.Thread(target=self._serve_batches, args=[loaded], name="model", daemon=True).start()
         self._model, self._queue = loaded.result()
@@ -109,23 +111,28 @@ class ModelReplica:
         queue = BatchQueue(engine.sizes[-1], lambda: 0, self._expire)
         loaded.set_result((model, queue))
         try:
-            while True:
-                jobs, _ = queue.next_batch()
-                self._run(engine, jobs)
+            queue.serve(partial(self._begin, engine), self._finish, engine.overlaps)
         except BaseException:
             log.exception("the device cannot go on")
             os._exit(1)  # Ray starts another
 
-    def _run(self, engine: Engine, jobs: list[Job]) -> None:
-        started = self._busy_since = time.monotonic()
-        outcomes = engine.run(jobs, self._attempt)
-        seconds = time.monotonic() - started
-        self._busy_since = 0.0
-        for job, outcome in zip(jobs, outcomes, strict=True):
+    def _begin(self, engine: Engine, jobs: list[Job], reason: Reason) -> Batch:
+        started = time.monotonic()
+        self._under_way += 1
+        return Batch(jobs, started, engine.begin(jobs, self._attempt))
+
+    def _finish(self, batch: Batch) -> None:
+        outcomes = batch.outcomes()
+        now = time.monotonic()
+        self._under_way -= 1
+        self._busy_since = now if self._under_way else 0.0
+        seconds = now - batch.started
+        for job, outcome in zip(batch.jobs, outcomes, strict=True):
             if isinstance(outcome, str):
                 self._answer(job, Refusal("failed", outcome, self._model))
             else:
-                self._answer(job, Inference(outcome, started - job.queued_at, seconds, len(jobs)))
+                inference = Inference(outcome, batch.started - job.queued_at, seconds, len(batch.jobs))
+                self._answer(job, inference)
 
     def _attempt(self) -> None:
         self._busy_since = time.monotonic()

@@ -207,7 +207,7 @@ class Link:
                     if (future := self._waiting.get(job_id)) and not future.done():
                         future.set_exception(ModelChanged())
                 case Started(ids):
-                    self._running = set(ids)
+                    self._running.update(ids)
                 case Answered() as answer:
                     result = Inference(answer.captions, answer.queue_s, answer.inference_s, answer.batch_size)
                     if (future := self._waiting.get(answer.id)) and not future.done():
@@ -240,6 +240,7 @@ class Link:
             raise DeadlinePassed("no caption in time") from None
         finally:
             self._waiting.pop(job_id, None)
+            self._running.discard(job_id)
             if not future.done() or future.cancelled():
                 with contextlib.suppress(zmq.ZMQError, WorkerLost):
                     await self._send(Cancel(job_id))

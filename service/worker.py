@@ -22,9 +22,9 @@ import zmq
 
 from model.config import EngineName, Precision
 from model.errors import CheckpointError
-from service.batching import BatchQueue, Job
+from service.batching import BatchQueue, Job, Reason
 from service.board import Board
-from service.engine import Engine
+from service.engine import Batch, Engine
 from service.errors import START_REFUSED
 from service.logs import set_up_logging
 from service.messages import (
@@ -87,6 +87,8 @@ class Worker:
         self.clients: set[bytes] = set()
         self.waiting_for_ready: set[bytes] = set()
         self.switching = threading.Event()
+        self.under_way = 0  # batches on the device, and when the last one before them ended
+        self.finished = 0.0
 
     def run(self) -> None:
         """Serve until the process ends."""
@@ -164,32 +166,49 @@ class Worker:
         self.queue = BatchQueue(engine.sizes[-1], lambda: self.board.decoding, send_expired)
         self.models.use()
         log.info("worker ready on %s", engine.device)
-        while True:
-            jobs, reason = self.queue.next_batch()
-            self.metrics.observe_batch(len(jobs), reason)
-            for identity in {job.identity for job in jobs}:  # two of them only around a reload
-                part = [job for job in jobs if job.identity == identity]
-                if model := self.models.get(identity):
-                    self._run(model, part, answers)
-                else:
-                    for job in part:
-                        answers.send_multipart([job.client, encode(Stale(job.id))])
 
-    def _run(self, engine: Engine, jobs: list[Job], answers: zmq.Socket[bytes]) -> None:
-        for client in {job.client for job in jobs}:
-            ids = [job.id for job in jobs if job.client == client]
-            answers.send_multipart([client, encode(Started(ids))])
-        started = time.monotonic()
-        outcomes = engine.run(jobs, lambda: self.board.set_busy(self.spec.index, True))
-        seconds = time.monotonic() - started
-        self.board.set_busy(self.spec.index, False)
-        self.board.record_pace(self.spec.index, seconds, len(jobs))
-        for job, outcome in zip(jobs, outcomes, strict=True):
+        def begin(jobs: list[Job], reason: Reason) -> list[Batch]:
+            self.metrics.observe_batch(len(jobs), reason)
+            return self._begin(jobs, answers)
+
+        def finish(batches: list[Batch]) -> None:
+            for batch in batches:
+                self._finish(batch, answers)
+
+        self.queue.serve(begin, finish, engine.overlaps)
+
+    def _begin(self, jobs: list[Job], answers: zmq.Socket[bytes]) -> list[Batch]:
+        batches = []
+        for identity in {job.identity for job in jobs}:  # two of them only around a reload
+            part = [job for job in jobs if job.identity == identity]
+            if engine := self.models.get(identity):
+                for client in {job.client for job in part}:
+                    ids = [job.id for job in part if job.client == client]
+                    answers.send_multipart([client, encode(Started(ids))])
+                started = time.monotonic()
+                self.under_way += 1
+                outcomes = engine.begin(part, lambda: self.board.set_busy(self.spec.index, True))
+                batches.append(Batch(part, started, outcomes))
+            else:
+                for job in part:
+                    answers.send_multipart([job.client, encode(Stale(job.id))])
+        return batches
+
+    def _finish(self, batch: Batch, answers: zmq.Socket[bytes]) -> None:
+        outcomes = batch.outcomes()
+        now = time.monotonic()
+        self.under_way -= 1
+        self.board.set_busy(self.spec.index, self.under_way > 0)
+        # What was begun while another batch was on the device had it to itself only from then on.
+        self.board.record_pace(self.spec.index, now - max(batch.started, self.finished), len(batch.jobs))
+        self.finished = now
+        seconds = now - batch.started
+        for job, outcome in zip(batch.jobs, outcomes, strict=True):
             message: ToFrontEnd
             if isinstance(outcome, str):
                 message = Failed(job.id, outcome, expired=False)
             else:
-                message = Answered(job.id, outcome, started - job.queued_at, seconds, len(jobs))
+                message = Answered(job.id, outcome, batch.started - job.queued_at, seconds, len(batch.jobs))
             answers.send_multipart([job.client, encode(message)])
 
     def _load(self) -> Model:

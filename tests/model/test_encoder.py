@@ -74,15 +74,17 @@ def test_resnet_shapes(name: str, channels: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_edgetpu"])
-def test_stages_hold_every_parameter_once_and_in_order(name: str) -> None:
+@pytest.mark.parametrize("parts", ["stages", "units"])
+def test_parts_hold_every_parameter_once_and_in_order(name: str, parts: str) -> None:
     encoder = build_encoder(name).eval()
-    parameters = [p for stage in encoder.stages() for p in stage.parameters()]
+    modules = getattr(encoder, parts)()
+    parameters = [p for module in modules for p in module.parameters()]
     assert [id(p) for p in parameters] == [id(p) for p in encoder.parameters()]
     images = torch.rand(1, 3, 64, 64)
     value = images
     with torch.inference_mode():
-        for stage in encoder.stages():
-            value = stage(value)
+        for module in modules:
+            value = module(value)
         torch.testing.assert_close(value, encoder(images))
 
 

@@ -103,3 +103,41 @@ def test_an_empty_queue_waits_for_the_first_job() -> None:
     waiting = queue()
     threading.Timer(0.05, lambda: waiting.put(job(7))).start()
     assert ids(waiting.next_batch()[0]) == [7]
+
+
+class Over(Exception):
+    """Ends what serves for ever."""
+
+
+@pytest.mark.parametrize("overlaps", [False, True])
+def test_only_a_full_batch_is_begun_while_another_is_under_way(overlaps: bool) -> None:
+    waiting = queue()
+    for number in range(10):
+        waiting.put(job(number))
+    said: list[str] = []
+
+    def begin(jobs: list[Job], reason: str) -> list[int]:
+        said.append(f"begin {ids(jobs)} {reason}")
+        return ids(jobs)
+
+    def finish(begun: list[int]) -> None:
+        said.append(f"finish {begun}")
+        if 9 in begun:
+            raise Over
+
+    with pytest.raises(Over):
+        waiting.serve(begin, finish, overlaps)
+    first, second, last = "[0, 1, 2, 3]", "[4, 5, 6, 7]", "[8, 9]"
+    if overlaps:
+        middle = [f"begin {second} full", f"finish {first}", f"finish {second}"]
+    else:
+        middle = [f"finish {first}", f"begin {second} full", f"finish {second}"]
+    assert said == [f"begin {first} full", *middle, f"begin {last} idle", f"finish {last}"]
+
+
+def test_what_must_run_alone_is_in_no_full_batch() -> None:
+    waiting = queue()
+    for number in range(5):
+        waiting.put(job(number, alone=number == 2))
+    assert waiting.full_batch() == []
+    assert ids(waiting.next_batch()[0]) == [0, 1]

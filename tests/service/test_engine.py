@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from model.caption import Caption
+from model.captioner import Result
 from model.config import BUNDLED, load_config
-from model.errors import InferenceError
 from service.batching import Job
 from service.engine import Engine
 from service.settings import SettingsError
@@ -38,20 +40,33 @@ def run(engine: Engine, *shades: int) -> list[list[Caption] | str]:
 
 
 def failing(
-    engine: Engine, fails: Callable[[NDArray[np.uint8]], Exception | None], monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    fails: Callable[[NDArray[np.uint8]], Exception | None],
+    monkeypatch: pytest.MonkeyPatch,
+    at: str,
 ) -> list[int]:
-    """Make the model raise on batches of the test's choosing; gives the sizes of the batches it was given."""
+    """Make the model raise on batches of the test's choosing, when they begin or when they are waited for;
+    gives the sizes of the batches it was given."""
     sizes: list[int] = []
-    run = engine._captioner.caption
+    begin = engine._captioner.begin
 
-    def caption(pixels: NDArray[np.uint8], beams: Sequence[int]) -> list[list[Caption] | InferenceError]:
+    def fail(error: Exception) -> NoReturn:
+        raise error
+
+    def begin_or_fail(
+        pixels: Sequence[NDArray[np.uint8]], beams: Sequence[int]
+    ) -> Callable[[], list[Result]]:
         sizes.append(len(pixels))
-        if error := fails(pixels):
+        error = fails(np.stack(pixels))
+        if error and at == "begin":
             raise error
-        return run(pixels, beams)
+        return partial(fail, error) if error else begin(pixels, beams)
 
-    monkeypatch.setattr(engine._captioner, "caption", caption)
+    monkeypatch.setattr(engine._captioner, "begin", begin_or_fail)
     return sizes
+
+
+at_both_ends = pytest.mark.parametrize("at", ["begin", "end"])
 
 
 def test_a_batch_is_captioned(engine: Engine) -> None:
@@ -59,9 +74,10 @@ def test_a_batch_is_captioned(engine: Engine) -> None:
     assert all(isinstance(outcome, list) and outcome[0].text for outcome in outcomes)
 
 
-def test_one_bad_picture_fails_no_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+@at_both_ends
+def test_one_bad_picture_fails_no_other(engine: Engine, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     sizes = failing(
-        engine, lambda p: ValueError("bad") if (p == 13).all((1, 2, 3)).any() else None, monkeypatch
+        engine, lambda p: ValueError("bad") if (p == 13).all((1, 2, 3)).any() else None, monkeypatch, at
     )
     good, bad, other = run(engine, 0, 13, 255)
     assert isinstance(good, list)
@@ -70,9 +86,12 @@ def test_one_bad_picture_fails_no_other(engine: Engine, monkeypatch: pytest.Monk
     assert sizes == [3, 1, 1, 1]
 
 
-def test_a_picture_that_fails_once_is_captioned(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+@at_both_ends
+def test_a_picture_that_fails_once_is_captioned(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
     failures = iter([ValueError("once")])
-    sizes = failing(engine, lambda p: next(failures, None), monkeypatch)
+    sizes = failing(engine, lambda p: next(failures, None), monkeypatch, at)
     (outcome,) = run(engine, 99)
     assert isinstance(outcome, list)
     assert sizes == [1, 1]
@@ -83,8 +102,9 @@ def test_a_device_that_is_not_there_is_named() -> None:
         Engine(BUNDLED, "cuda:99")
 
 
-def test_out_of_memory_halves_the_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = failing(engine, lambda p: torch.OutOfMemoryError() if len(p) > 2 else None, monkeypatch)
+@at_both_ends
+def test_out_of_memory_halves_the_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    sizes = failing(engine, lambda p: torch.OutOfMemoryError() if len(p) > 2 else None, monkeypatch, at)
     outcomes = run(engine, 0, 64, 128, 255)
     assert all(isinstance(outcome, list) for outcome in outcomes)
     assert sizes == [4, 2, 2]
