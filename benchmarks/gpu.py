@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
+from ceiling import ceiling, seconds_of
 from model_speed import of_random_weights
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
@@ -29,34 +28,7 @@ from model.preprocessing import load_pixels
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 IN_A_ROW = 8  # batches, of which captions/s is taken
-SECONDS = 1.5  # of each figure
 SAMPLES = Path(__file__).parents[1] / "service" / "static" / "samples"
-
-
-def seconds_of(run: Callable[[], object], device: torch.device) -> float:
-    """The median of one run, by the host's clock, from an idle device to an idle device."""
-
-    def once() -> float:
-        started = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - started
-
-    for _ in range(3):
-        once()
-    taken = [once()]
-    end = time.perf_counter() + SECONDS
-    while time.perf_counter() < end:
-        taken.append(once())
-    return median(taken)
-
-
-def ceiling(device: torch.device) -> float:
-    """FLOP/s of a large bfloat16 matrix product."""
-    size = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    return 2 * size**3 / seconds_of(lambda: a @ b, device)
 
 
 def as_graph(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
@@ -92,7 +64,7 @@ def speed(captioner: Captioner, batches: list[int]) -> None:
     one = torch.zeros(1, size, size, 3, dtype=torch.uint8, device=device)
     with FlopCounterMode(display=False) as counter:
         network.encode(one)
-    flops, most = counter.get_total_flops(), ceiling(device)
+    flops, most = counter.get_total_flops(), ceiling(device, torch.bfloat16)
     print(f"{flops / 1e9:.1f} GFLOP a picture; a bfloat16 matrix product: {most / 1e12:.1f} TFLOP/s\n")
     print(
         "| batch | encoder, pictures/s | of the ceiling | captions/s | share of the LSTM | ms a batch alone |"

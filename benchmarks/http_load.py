@@ -1,14 +1,16 @@
-"""Closed-loop load on a service: captions/s, latency, batch size, and whether captions ever differ.
+"""What HTTP costs: captions/s and latency of the service, beside the model alone on the same pictures.
 
-    python benchmarks/http_load.py FOLDER --clients 1 8 64
+    python benchmarks/http_load.py FOLDER --clients 1 8 64 512
 
-Starts a service of its own on a free port, unless --url names one that runs.
+Starts a service of its own on a free port. The model alone and each number of clients (closed loop) take
+turns; shown are medians of the rounds, and of the ratios the least and the most.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import re
 import socket
@@ -16,36 +18,82 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import median, quantiles
+from typing import NamedTuple
 
 import httpx
+from peers.driver import Load, make_requests
+
+from model.bulk import caption_many
+from model.caption import Caption
+from model.captioner import Captioner
+from model.config import BUNDLED
+from model.preprocessing import load_pixels
+
+ONE_BY_ONE, IN_BATCHES = "the model alone, one by one", "the model alone, in batches"
+ONE_CLIENT = "1 client"
 
 
-async def send_all(
-    url: str, pictures: list[Path], clients: int
-) -> tuple[dict[str, str], Counter[int], list[float]]:
-    """Send each picture once over ``clients`` connections → captions, statuses, seconds each."""
-    captions: dict[str, str] = {}
-    statuses: Counter[int] = Counter()
-    seconds: list[float] = []
-    todo = iter(pictures)
+class Turn(NamedTuple):
+    """One measurement: pictures a second, seconds of each, pictures in a batch, and what came of them."""
 
-    async def client(http: httpx.AsyncClient) -> None:
-        for picture in todo:
-            files = {"image": (picture.name, picture.read_bytes())}
-            started = time.perf_counter()
-            response = await http.post(f"{url}/caption", files=files)
+    rate: float
+    seconds: list[float]
+    batch: float
+    outcomes: Counter[str]
+
+
+class Alone:
+    """The model without a server, from a picture's bytes to its caption."""
+
+    def __init__(self, pictures: dict[str, bytes]) -> None:
+        self._captioner = Captioner.load(BUNDLED, engine="auto")
+        self._pictures = pictures
+        self.captions = dict(zip(pictures, self._texts(pictures.values()), strict=True))
+
+    def _texts(self, sources: Iterable[bytes]) -> Iterator[str]:
+        for result in caption_many(self._captioner, sources):
+            yield result.text if isinstance(result, Caption) else str(result)
+
+    def one_by_one(self, duration: float) -> Turn:
+        seconds = []
+        end = time.perf_counter() + duration
+        for data in itertools.cycle(self._pictures.values()):
+            if (started := time.perf_counter()) > end:
+                break
+            pixels = load_pixels(data, self._captioner.config.preprocessing)
+            self._captioner.caption([pixels], [1])
             seconds.append(time.perf_counter() - started)
-            statuses[response.status_code] += 1
-            if response.status_code == 200:
-                captions[picture.name] = response.json()["caption"]
+        return Turn(len(seconds) / sum(seconds), seconds, 1, Counter())
 
-    limits = httpx.Limits(max_connections=clients)
-    async with httpx.AsyncClient(timeout=60, limits=limits) as http:
-        await asyncio.gather(*(client(http) for _ in range(clients)))
-    return captions, statuses, seconds
+    def in_batches(self, duration: float) -> Turn:
+        started = time.perf_counter()
+        sources = itertools.takewhile(
+            lambda _: time.perf_counter() < started + duration, itertools.cycle(self._pictures.values())
+        )
+        count = sum(1 for _ in self._texts(sources))
+        elapsed = time.perf_counter() - started
+        return Turn(count / elapsed, [], self._captioner.batch_size, Counter())
+
+
+def by_clients(
+    url: str, clients: int, requests: list[tuple[str, bytes]], seconds: float, known: dict[str, str]
+) -> Turn:
+    before = batch_totals(url)
+    load = Load(requests, int(url.rpartition(":")[2]), seconds)
+    started = time.perf_counter()
+    asyncio.run(load.closed(clients))
+    elapsed = time.perf_counter() - started
+    after = batch_totals(url)
+    captioned = [(name, taken, caption) for name, taken, outcome, caption in load.answers if outcome == "200"]
+    outcomes = Counter(outcome for _, _, outcome, _ in load.answers)
+    if wrong := sum(caption != known[name] for name, _, caption in captioned):
+        outcomes["another caption"] = wrong
+    batch = (after[0] - before[0]) / max(1, after[1] - before[1])
+    return Turn(len(captioned) / elapsed, [taken for _, taken, _ in captioned], batch, outcomes)
 
 
 def batch_totals(url: str) -> tuple[float, float]:
@@ -85,33 +133,58 @@ def ready(url: str) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("folder", type=Path, help="pictures to send, each once in every row")
-    parser.add_argument("--url", help="a service that runs already")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("folder", type=Path, help="pictures to send, in turn")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64, 512])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of a turn")
     arguments = parser.parse_args()
-    with nullcontext((arguments.url, 0)) if arguments.url else own_service() as (url, _):
-        measure(url, arguments.folder, arguments.clients)
+    requests = make_requests(arguments.folder, "/caption", "image")
+    alone = Alone({name: (arguments.folder / name).read_bytes() for name, _ in requests})
+    turns: dict[str, list[Turn]] = {}
+    with own_service() as (url, _):
+        for _ in range(arguments.rounds):
+            taken = {
+                ONE_BY_ONE: alone.one_by_one(arguments.seconds),
+                IN_BATCHES: alone.in_batches(arguments.seconds),
+            }
+            for clients in arguments.clients:
+                name = ONE_CLIENT if clients == 1 else f"{clients} clients"
+                taken[name] = by_clients(url, clients, requests, arguments.seconds, alone.captions)
+            for name, turn in taken.items():
+                turns.setdefault(name, []).append(turn)
+    show(turns)
 
 
-def measure(url: str, folder: Path, client_counts: list[int]) -> None:
-    pictures = sorted(path for path in folder.iterdir() if path.is_file())
-    known: dict[str, str] = {}
-    print("| clients | captions/s | p50 ms | p99 ms | mean batch | statuses | captions that differ |")
+def show(turns: dict[str, list[Turn]]) -> None:
+    print("| | captions/s | of the model in batches | p50 ms | p99 ms | mean batch | outcomes |")
     print("|---|---|---|---|---|---|---|")
-    for clients in client_counts:
-        before = batch_totals(url)
-        started = time.perf_counter()
-        captions, statuses, seconds = asyncio.run(send_all(url, pictures, clients))
-        elapsed = time.perf_counter() - started
-        after = batch_totals(url)
-        mean_batch = (after[0] - before[0]) / max(1, after[1] - before[1])
-        differing = sum(known.setdefault(name, caption) != caption for name, caption in captions.items())
-        seconds.sort()
-        p50, p99 = (1000 * seconds[int(len(seconds) * q)] for q in (0.5, 0.99))
+    for name, mine in turns.items():
+        ratios = [turn.rate / base.rate for turn, base in zip(mine, turns[IN_BATCHES], strict=True)]
+        outcomes = sum((turn.outcomes for turn in mine), Counter[str]())
+        cells = [
+            name,
+            f"{median(turn.rate for turn in mine):.1f}",
+            f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+            latency(mine, 50),
+            latency(mine, 99),
+            f"{median(turn.batch for turn in mine):.1f}",
+            ", ".join(f"{count} × {outcome}" for outcome, count in sorted(outcomes.items())),
+        ]
+        print(f"| {' | '.join(cells)} |")
+    if ONE_CLIENT in turns:
+        pairs = zip(turns[ONE_CLIENT], turns[ONE_BY_ONE], strict=True)
+        more = [1000 * (median(turn.seconds) - median(base.seconds)) for turn, base in pairs]
+        spread = f"{median(more):.1f} ms ({min(more):.1f} to {max(more):.1f})"
         print(
-            f"| {clients} | {len(seconds) / elapsed:.1f} | {p50:.0f} | {p99:.0f} | {mean_batch:.1f} "
-            f"| {', '.join(f'{n} × {code}' for code, n in statuses.items())} | {differing} |"
+            f"\nOne client waits {spread} longer for a caption than the model alone takes from file to words."
         )
+
+
+def latency(turns: list[Turn], percent: int) -> str:
+    """Milliseconds, the median of the turns; nothing of pictures that were not timed each."""
+    if not turns[0].seconds:
+        return ""
+    return f"{1000 * median(quantiles(turn.seconds, n=100)[percent - 1] for turn in turns):.0f}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 python benchmarks/model_speed.py FOLDER [--checkpoint DIR | --encoder NAME]
 
-Ways take turns with all of the pictures, so that their ratios hold on a machine with other work to do.
+Ways take turns with all of the pictures, so that their ratios hold on a machine with other work to do: each
+is the median of the rounds, with the least and the most. Beside it, what the encoder alone makes of the
+arithmetic that the machine can do.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from ancestor import Ancestor
+from ceiling import ceiling, seconds_of
 from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
 
 from model import checkpoint as checkpoints
 from model.bulk import caption_many
@@ -26,7 +30,9 @@ from model.preprocessing import load_pixels
 from model.vocabulary import SPECIALS, Vocabulary
 
 BATCHES = (1, 2, 4, 8, 16)
-ROUNDS = 2
+ROUNDS = 3
+ENCODED = 16  # pictures at a time, where the encoder alone is measured
+CEILINGS = {"PyTorch": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
 WORDS = 9_956  # of the ancestor's vocabulary
 
 
@@ -78,26 +84,58 @@ def use_threads(captioner: Captioner) -> None:
 def compare(folder: Path, contents: list[bytes]) -> None:
     ways = runners(folder)
     captioners = list(ways.values())
-    ancestor = Ancestor(checkpoints.load(folder))
+    checkpoint = checkpoints.load(folder)
+    ancestor = Ancestor(checkpoint)
     started = time.process_time()
     pixels = np.stack([load_pixels(data, captioners[0].config.preprocessing) for data in contents])
     decode_ms = 1000 * (time.process_time() - started) / len(contents)
     print(f"decoding and resizing: {decode_ms:.1f} ms of one core a picture\n")
     print("The network alone, captions/s and times the ancestor's path (which also decodes and resizes):\n")
-    print(f"| batch | {' | | '.join(['the ancestor’s path', *ways])} | |\n|---|---|{'---|---|' * len(ways)}")
+    print(
+        f"| batch | {' | | '.join(['the ancestor’s path', *ways])} | |\n|---|{'---|' * (1 + 2 * len(ways))}"
+    )
     for batch in BATCHES:
         for captioner in captioners:
             captioner.warm_up([batch])
-        seconds = np.zeros(1 + len(captioners))
-        for _ in range(ROUNDS):
-            seconds += [by_ancestor(ancestor, contents), *(in_batches(c, pixels, batch) for c in captioners)]
-        print(f"| {batch} | {row(ROUNDS * len(contents), seconds)} |", flush=True)
+        rounds = [
+            [by_ancestor(ancestor, contents), *(in_batches(c, pixels, batch) for c in captioners)]
+            for _ in range(ROUNDS)
+        ]
+        print(f"| {batch} | {row(len(contents), rounds)} |", flush=True)
     print("\nFrom files to captions, decoding beside the network (what `captioner caption` does):\n")
-    print(f"| {' | | '.join(['the ancestor’s path', *ways])} | |\n|---|{'---|---|' * len(ways)}")
-    seconds = np.zeros(1 + len(captioners))
-    for _ in range(ROUNDS):
-        seconds += [by_ancestor(ancestor, contents), *(in_bulk(c, contents) for c in captioners)]
-    print(f"| {row(ROUNDS * len(contents), seconds)} |", flush=True)
+    print(f"| {' | | '.join(['the ancestor’s path', *ways])} | |\n|{'---|' * (1 + 2 * len(ways))}")
+    rounds = [
+        [by_ancestor(ancestor, contents), *(in_bulk(c, contents) for c in captioners)] for _ in range(ROUNDS)
+    ]
+    print(f"| {row(len(contents), rounds)} |", flush=True)
+    compare_with_ceiling(ways, checkpoint.network, pixels[:ENCODED])
+
+
+@torch.inference_mode()
+def compare_with_ceiling(
+    ways: dict[str, Captioner], network: CaptionNetwork, pixels: NDArray[np.uint8]
+) -> None:
+    """The encoder alone beside large matrix products of the same precision, both with all cores."""
+    cpu, images = torch.device("cpu"), torch.from_numpy(pixels)  # [B, S, S, 3]
+    with FlopCounterMode(display=False) as counter:
+        network.encode(images[:1])
+    flops = counter.get_total_flops()
+    print(f"\nThe encoder alone, {len(pixels)} pictures at a time, {flops / 1e9:.1f} GFLOP each:\n")
+    print("| | pictures/s | GFLOP/s | a matrix product, GFLOP/s | of it |\n|---|---|---|---|---|")
+    for name, captioner in ways.items():
+        dtype = CEILINGS.get(name.rpartition(" ")[2])
+        if dtype is None:
+            continue
+        torch.set_num_threads(THREADS)
+        most = ceiling(cpu, dtype)
+        use_threads(captioner)
+        seconds = seconds_of(lambda c=captioner: c.network.encode(images), cpu)
+        rate = len(pixels) / seconds
+        print(
+            f"| {name} | {rate:.1f} | {rate * flops / 1e9:.0f} | {most / 1e9:.0f} "
+            f"| {rate * flops / most:.0%} |",
+            flush=True,
+        )
 
 
 def by_ancestor(ancestor: Ancestor, contents: list[bytes]) -> float:
@@ -125,9 +163,16 @@ def in_bulk(captioner: Captioner, contents: list[bytes]) -> float:
     return time.perf_counter() - started
 
 
-def row(pictures: int, seconds: NDArray[np.float64]) -> str:
-    ancestor, *others = pictures / seconds
-    return " | ".join([f"{ancestor:.1f}", *(f"{rate:.1f} | {rate / ancestor:.1f} ×" for rate in others)])
+def row(pictures: int, rounds: list[list[float]]) -> str:
+    """Captions/s of each way and times the first, of its seconds in each round."""
+    seconds = np.array(rounds)  # [rounds, ways]
+    rates = pictures / np.median(seconds, axis=0)
+    times = seconds[:, :1] / seconds
+    cells = [f"{rates[0]:.1f}"]
+    for rate, ratios in zip(rates[1:], times.T[1:], strict=True):
+        spread = f"{np.median(ratios):.1f} × ({min(ratios):.1f} to {max(ratios):.1f})"
+        cells.append(f"{rate:.1f} | {spread}")
+    return " | ".join(cells)
 
 
 if __name__ == "__main__":
