@@ -25,6 +25,7 @@ from model import checkpoint as checkpoints
 from model.captioner import Captioner
 from model.config import BUNDLED
 from model.preprocessing import load_pixels
+from model.torch_network import TorchNetwork
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 IN_A_ROW = 8  # batches, of which captions/s is taken
@@ -58,7 +59,8 @@ def in_a_row(captioner: Captioner, pixels: NDArray[np.uint8], batches: int) -> N
 
 @torch.inference_mode()
 def speed(captioner: Captioner, batches: list[int]) -> None:
-    network, device = captioner.network, captioner.device
+    assert isinstance(captioner.network, TorchNetwork)
+    network, device = captioner.network.module, captioner.network.device
     size = captioner.config.preprocessing.image_size
     random = np.random.default_rng(0)
     one = torch.zeros(1, size, size, 3, dtype=torch.uint8, device=device)

@@ -27,6 +27,7 @@ from model.captioner import Captioner, resolve_engine
 from model.config import BUNDLED, Architecture, Config
 from model.network import CaptionNetwork
 from model.preprocessing import load_pixels
+from model.torch_network import TorchNetwork
 from model.vocabulary import SPECIALS, Vocabulary
 
 BATCHES = (1, 2, 4, 8, 16)
@@ -78,7 +79,7 @@ THREADS = torch.get_num_threads()
 
 def use_threads(captioner: Captioner) -> None:
     """As many of PyTorch's as the service gives it."""
-    torch.set_num_threads(THREADS if isinstance(captioner.network, CaptionNetwork) else 1)
+    torch.set_num_threads(THREADS if isinstance(captioner.network, TorchNetwork) else 1)
 
 
 def compare(folder: Path, contents: list[bytes]) -> None:
@@ -116,9 +117,9 @@ def compare_with_ceiling(
     ways: dict[str, Captioner], network: CaptionNetwork, pixels: NDArray[np.uint8]
 ) -> None:
     """The encoder alone beside large matrix products of the same precision, both with all cores."""
-    cpu, images = torch.device("cpu"), torch.from_numpy(pixels)  # [B, S, S, 3]
+    cpu = torch.device("cpu")
     with FlopCounterMode(display=False) as counter:
-        network.encode(images[:1])
+        network.encode(torch.from_numpy(pixels[:1]))
     flops = counter.get_total_flops()
     print(f"\nThe encoder alone, {len(pixels)} pictures at a time, {flops / 1e9:.1f} GFLOP each:\n")
     print("| | pictures/s | GFLOP/s | a matrix product, GFLOP/s | of it |\n|---|---|---|---|---|")
@@ -129,7 +130,7 @@ def compare_with_ceiling(
         torch.set_num_threads(THREADS)
         most = ceiling(cpu, dtype)
         use_threads(captioner)
-        seconds = seconds_of(lambda c=captioner: c.network.encode(images), cpu)
+        seconds = seconds_of(lambda c=captioner: c.network.encode(pixels), cpu)
         rate = len(pixels) / seconds
         print(
             f"| {name} | {rate:.1f} | {rate * flops / 1e9:.0f} | {most / 1e9:.0f} "

@@ -10,17 +10,19 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from model.config import CARD, CONFIG, VOCABULARY, WEIGHTS, Config, load_config, read_file
+from model.config import CARD, CONFIG, VOCABULARY, WEIGHTS, Config
+from model.contents import Contents, load_vocabulary, read
 from model.errors import CheckpointError
 from model.network import CaptionNetwork
 from model.vocabulary import Vocabulary
+
+__all__ = ["Checkpoint", "Contents", "build", "load", "load_vocabulary", "read", "save"]
 
 
 class Checkpoint(msgspec.Struct):
@@ -29,44 +31,6 @@ class Checkpoint(msgspec.Struct):
     config: Config
     vocabulary: Vocabulary
     network: CaptionNetwork
-
-
-class Contents(NamedTuple):
-    """What a checkpoint folder holds; ``weights`` is the whole file."""
-
-    config: Config
-    vocabulary: Vocabulary
-    weights: bytes
-
-
-def load_vocabulary(folder: Path, config: Config) -> Vocabulary:
-    """Read ``vocabulary.json`` and hold it against ``config``.
-
-    :raises CheckpointError: missing, not a list of words, altered, or of another size
-    """
-    raw = read_file(folder, VOCABULARY)
-    _check_hash(raw, VOCABULARY, config)
-    try:
-        vocabulary = Vocabulary(msgspec.json.decode(raw, type=list[str]))
-    except (msgspec.DecodeError, ValueError) as error:
-        raise CheckpointError(f"{VOCABULARY} is not usable: {error}") from None
-    if len(vocabulary) != config.vocabulary_size:
-        raise CheckpointError(
-            f"{VOCABULARY} has {len(vocabulary)} words but {CONFIG} says {config.vocabulary_size}"
-        )
-    return vocabulary
-
-
-def read(folder: Path) -> Contents:
-    """Read a checkpoint without building its network.
-
-    :raises CheckpointError: a file is missing or altered, or vocabulary and configuration do not agree
-    """
-    config = load_config(folder)
-    vocabulary = load_vocabulary(folder, config)
-    weights = read_file(folder, WEIGHTS)
-    _check_hash(weights, WEIGHTS, config)
-    return Contents(config, vocabulary, weights)
 
 
 def load(folder: Path) -> Checkpoint:
@@ -132,13 +96,6 @@ def save(
                 os.fsync(file.fileno())
         for name in contents:
             (Path(incoming) / name).replace(folder / name)
-
-
-def _check_hash(raw: bytes, name: str, config: Config) -> None:
-    expected = config.files.get(name)
-    actual = hashlib.sha256(raw).hexdigest()
-    if actual != expected:
-        raise CheckpointError(f"{name} was altered or cut off: its SHA-256 is not the one in {CONFIG}")
 
 
 def _check_shapes(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -1,7 +1,8 @@
 """The network as OpenVINO graphs: PyTorch's values on a CPU in half of its time and less.
 
 Tracing takes seconds, so the graphs are kept in the user's cache folder, by all that they depend on. Without
-a folder that can be written they are made anew at every start.
+a folder that can be written they are made anew at every start. Once they are there, only beam search needs
+PyTorch.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from model.config import WEIGHTS, Config, Precision
-from model.decoding import Decoded, greedy
-from model.network import CaptionNetwork, Seen, State
+from model.words import Pixels, Rows
+
+if TYPE_CHECKING:
+    from model.network import CaptionNetwork
 
 # Importing OpenVINO reports that to its makers over the internet, from a forked process that may hang;
 # it does without where this package is not installed.
@@ -32,7 +36,7 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
 _GRAPHS = ("early", "late", "start", "first", "step", "greedy")
-_LAYOUT = 4  # of the graphs; another whenever what one of them takes or gives changes
+_LAYOUT = 5  # of the graphs; another whenever what one of them takes or gives changes
 _HINTS: dict[Precision, dict[str, str]] = {
     "float32": {},
     "mixed": {"early": "bf16"},
@@ -42,8 +46,11 @@ _HINTS: dict[Precision, dict[str, str]] = {
 log = logging.getLogger("captioner.openvino")
 
 
+Values = list[NDArray[Any]]
+
+
 class OpenVinoNetwork:
-    """A :class:`model.network.CaptionNetwork` for inference, as graphs. Lives on one thread.
+    """A :class:`model.captioner.Network`: PyTorch's one as graphs. Lives on one thread.
 
     The precision is that of the encoder, where the time goes; the decoder stays in float32. ``mixed`` is
     bfloat16 in the first three quarters of the encoder's work, where rounding costs the captions least.
@@ -60,53 +67,68 @@ class OpenVinoNetwork:
             has_bfloat16 = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             precision = "mixed" if has_bfloat16 else "float32"
         graphs = _graphs(config, network)
-        requests = [_compile(graphs[name], _HINTS[precision].get(name, "f32")) for name in _names(config)]
-        self._early, self._late, self._start, self._first, self._step, *greedy = requests
-        self._greedy = greedy[0] if greedy else None
-        self._limits = config.decoding
+        # Beam search alone needs these two, and may come later.
+        self._left = {name: graphs.pop(name) for name in ("first", "step") if "greedy" in graphs}
+        self._requests = {
+            name: _compile(graph, _HINTS[precision].get(name, "f32")) for name, graph in graphs.items()
+        }
+        self._compiling = threading.Lock()
+        self.limits = config.decoding
 
-    def encode(self, pixels: Tensor) -> Seen:
-        """uint8 pixels [B, S, S, 3] → what the decoder knows of the pictures."""
-        self._early.infer([pixels.numpy()], share_inputs=True)
-        self._late.set_input_tensor(self._early.get_output_tensor())
-        embedding, *regions = _tensors(self._late.infer())
-        return Seen(embedding, regions[0] if regions else None)
+    overlaps = False
+    batch_size = 16
 
-    def start(self, seen: Seen) -> State:
-        """The decoder's state after it has seen the pictures."""
-        h, c = _run(self._start, seen.embedding)
-        return State(h, c, seen.regions)
+    def record(self, batch: int) -> None:
+        """See :class:`model.captioner.Network`: the graphs take any size."""
 
-    def first(self, state: State) -> Tensor:
-        """Logits [B, vocabulary_size] of what the picture alone brings forth, before any word."""
-        (logits,) = _run(self._first, state.h, *_regions(state))
-        return logits
+    def load_rest(self) -> None:
+        """See :class:`model.captioner.Network`."""
+        import model.openvino_search  # noqa: F401
 
-    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word further: tokens int64 [B] → logits [B, vocabulary_size] and the next state."""
-        logits, h, c = _run(self._step, tokens, state.h, state.c, *_regions(state))
-        return logits, State(h, c, state.regions)
+        for name in ("first", "step"):
+            self._request(name)
 
-    def greedy(self, seen: Seen) -> Decoded:
-        """What :func:`model.decoding.greedy` gives; where there is a graph of it, in one run."""
-        if self._greedy is None:
-            return greedy(self, seen, self._limits)
-        state = self.start(seen)
-        tokens, log_probs = _run(self._greedy, state.h, state.c, *_regions(state))  # [B, t] each
-        return Decoded(tokens[:, None], log_probs[:, None])
+    def encode(self, pixels: Pixels) -> Values:
+        """What the decoder knows of the pictures: the embedding and, where there are any, the regions."""
+        stacked = pixels if isinstance(pixels, np.ndarray) else np.stack(pixels)
+        early, late = self._requests["early"], self._requests["late"]
+        early.infer([stacked], share_inputs=True)
+        late.set_input_tensor(early.get_output_tensor())
+        return _values(late.infer())
+
+    def begin(self, pixels: Pixels, beams: Sequence[int]) -> Callable[[], list[Rows]]:
+        """See :class:`model.captioner.Network`."""
+        seen = self.encode(pixels)
+        if set(beams) == {1} and "greedy" in self._requests:
+            rows = self.greedy(seen)
+        else:
+            from model.openvino_search import search_by_steps
+
+            rows = search_by_steps(self, seen, beams)
+        return lambda: rows
+
+    def greedy(self, seen: Values) -> list[Rows]:
+        """What :func:`model.decoding.greedy` gives, in one run; of networks that have a graph of it."""
+        embedding, *regions = seen
+        tokens, log_probs = self.run("greedy", *self.run("start", embedding), *regions)  # [B, t] each
+        pairs = zip(tokens.tolist(), log_probs.tolist(), strict=True)
+        return [Rows([ids], [scores]) for ids, scores in pairs]
+
+    def run(self, graph: str, *inputs: NDArray[Any]) -> Values:
+        """One of the graphs of :func:`model.openvino_trace.trace`."""
+        return _values(self._request(graph).infer(list(inputs), share_inputs=True))
+
+    def _request(self, name: str) -> Any:
+        if name not in self._requests:
+            with self._compiling:  # the thread that loads the rest may be at it
+                if name in self._left:
+                    self._requests[name] = _compile(self._left.pop(name), "f32")
+        return self._requests[name]
 
 
-def _regions(state: State) -> list[Tensor]:
-    return [] if state.regions is None else [state.regions]
-
-
-def _run(request: Any, *inputs: Tensor) -> list[Tensor]:
-    return _tensors(request.infer([tensor.contiguous().numpy() for tensor in inputs], share_inputs=True))
-
-
-def _tensors(outputs: Any) -> list[Tensor]:
+def _values(outputs: Any) -> Values:
     # Results are copied: the next step would be written over the state that it reads.
-    return [torch.from_numpy(np.asarray(output)) for output in outputs.values()]
+    return [np.asarray(output) for output in outputs.values()]
 
 
 @functools.cache
@@ -161,7 +183,7 @@ def _cache_folder() -> Path:
 
 def _key(config: Config) -> str:
     """Changes with whatever the graphs depend on: weights, sizes, normalisation, and who made them."""
-    made_of = f"{config.identity} {_LAYOUT} {openvino.__version__} {torch.__version__}".encode()
+    made_of = f"{config.identity} {_LAYOUT} {openvino.__version__} {version('torch')}".encode()
     return hashlib.sha256(made_of).hexdigest()[:24]
 
 

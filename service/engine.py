@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from model.caption import Caption
 from model.captioner import Captioner, resolve_device, resolve_engine
@@ -77,11 +77,17 @@ class Engine:
         self.sizes = sizes
         try:
             self._captioner.warm_up(sizes)
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not _is_torchs(error, "OutOfMemoryError"):
+                raise
             raise SettingsError(
                 f"setting --max-batch-size (CAPTIONER_MAX_BATCH_SIZE) is wrong: {sizes[-1]} pictures do not "
                 f"fit the memory of {self.device}"
             ) from None
+
+    def load_rest(self) -> None:
+        """Load what greedy captions do without and beam search needs; on any thread."""
+        self._captioner.network.load_rest()
 
     def run(self, jobs: list[Job], on_attempt: Callable[[], None]) -> list[Outcome]:
         """Captions of each job, or the sentence that says why there are none.
@@ -119,12 +125,12 @@ class Engine:
     def _recover(
         self, jobs: list[Job], on_attempt: Callable[[], None], last: bool, error: Exception
     ) -> list[Outcome]:
-        if isinstance(error, torch.OutOfMemoryError):
+        if _is_torchs(error, "OutOfMemoryError"):
             log.warning("out of memory with a batch of %d", len(jobs))
-            torch.cuda.empty_cache()
+            sys.modules["torch"].cuda.empty_cache()
             halves = [jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]]
             parts, last = (halves, last) if len(jobs) > 1 else ([], True)
-        elif isinstance(error, torch.AcceleratorError):
+        elif _is_torchs(error, "AcceleratorError"):
             raise error
         else:
             log.error("a batch of %d failed", len(jobs), exc_info=error)
@@ -134,9 +140,17 @@ class Engine:
         return [outcome for part in parts for outcome in self.begin(part, on_attempt, last)()]
 
 
+def _is_torchs(error: Exception, name: str) -> bool:
+    """Whether it is PyTorch's exception of that name, which need not have been imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, getattr(torch, name))
+
+
 def _check_device(device: str) -> None:
     if device == "cpu":
         return
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(device.partition(":")[2] or 0) >= count:
         found = f"{count} CUDA device{'s' * (count != 1)} found"

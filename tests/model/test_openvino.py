@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from model.captioner import Captioner
 from model.checkpoint import Checkpoint, Contents, build, read
 from model.config import BUNDLED, Decoding, Precision
-from model.decoding import greedy
+from model.decoding import Decoded, greedy
 from model.network import CaptionNetwork
 from model.openvino_network import OpenVinoNetwork
+from model.openvino_search import search_by_steps
 from model.preprocessing import load_pixels
 from model.vocabulary import END_ID, PAD_ID
 from tests.model.networks import random_seen, small_checkpoint
@@ -99,7 +100,10 @@ def test_its_greedy_search_is_the_one_of_decoding(
         seen = random_seen(network, pictures=12)
         seen.embedding[5] = float("nan")
         expected = greedy(network, seen, limits)
-        found = OpenVinoNetwork(config, lambda: network, "float32").greedy(seen)
+        values = [part.numpy() for part in seen if part is not None]
+        openvino = OpenVinoNetwork(config, lambda: network, "float32")
+        rows = search_by_steps(openvino, values, [1] * 12) if predicts_start else openvino.greedy(values)
+        found = Decoded(*(torch.tensor(part) for part in zip(*rows, strict=True)))
     sound = [row for row in range(12) if row != 5]
     lengths = (expected.tokens[sound] != PAD_ID).sum(dim=-1)
     assert len(lengths.unique()) > 1, "all captions are equally long"
@@ -162,23 +166,29 @@ def test_mixed_rounds_some_of_what_bfloat16_rounds(cache: Path, pixels: np.ndarr
 
     if "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has no bfloat16, so mixed precision is NOT tested")
-    seen = {p: openvino(p).network.encode(torch.from_numpy(pixels)) for p in get_args(Precision)}
-    error = {p: (s.embedding - seen["float32"].embedding).abs().mean() for p, s in seen.items()}
+    embeddings = {p: openvino(p).network.encode(pixels)[0] for p in get_args(Precision)}
+    error = {p: abs(values - embeddings["float32"]).mean() for p, values in embeddings.items()}
     assert 0 < error["mixed"] < error["bfloat16"]
     assert error["auto"] == error["mixed"]
 
 
-def test_a_second_start_builds_no_network(cache: Path) -> None:
+def test_a_second_start_loads_no_pytorch_until_somebody_wants_a_beam(cache: Path) -> None:
     program = """
 import sys
-from model.captioner import Captioner
+import numpy as np
+from model.captioner import Captioner, resolve_device
 from model.config import BUNDLED
-Captioner.load(BUNDLED, engine="openvino").warm_up([1])
-print(sorted({"timm", "torchvision"} & set(sys.modules)))
+captioner = Captioner.load(BUNDLED, resolve_device("cpu"), engine="openvino")
+captioner.warm_up([1])
+print(sorted({"timm", "torch", "torchvision"} & set(sys.modules)))
+size = captioner.config.preprocessing.image_size
+results = captioner.caption(np.zeros((2, size, size, 3), dtype=np.uint8), [1, 3])
+print([len(captions) for captions in results])
 """
     command = [sys.executable, "-c", program]
     starts = [subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True) for _ in range(2)]
-    assert [start.stdout.strip() != "[]" for start in starts] == [True, False]
+    loaded = [start.stdout.splitlines() for start in starts]
+    assert loaded == [["['timm', 'torch', 'torchvision']", "[1, 3]"], ["[]", "[1, 3]"]]
 
 
 def test_a_network_dropped_by_another_thread_takes_no_signal_stack_with_it(cache: Path) -> None:

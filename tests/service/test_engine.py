@@ -111,7 +111,7 @@ def test_out_of_memory_halves_the_batch(engine: Engine, monkeypatch: pytest.Monk
 
 
 def test_values_that_are_not_finite_give_no_caption(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    bias = engine._captioner.network.output.bias
+    bias = engine._captioner.network.module.output.bias
     monkeypatch.setattr(bias, "data", torch.full_like(bias.data, float("nan")))
     outcomes = run(engine, 0, 255)
     assert outcomes == ["the network gave no finite caption for this picture"] * 2

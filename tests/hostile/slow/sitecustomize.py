@@ -8,10 +8,11 @@ import time
 if "service.worker" in sys.orig_argv:
     from model.captioner import Captioner
 
-    caption = Captioner.caption
+    begin = Captioner.begin
 
     def slow(self, pixels, beams):
         time.sleep(len(pixels) / 4)
-        return caption(self, pixels[:1], beams[:1]) * len(pixels)
+        results = begin(self, pixels[:1], beams[:1])()
+        return lambda: results * len(pixels)
 
-    Captioner.caption = slow
+    Captioner.begin = slow

@@ -1,0 +1,20 @@
+"""What goes into a network and comes out of it, whoever runs it. Importing this loads no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+"""uint8 [B, S, S, 3], or [S, S, 3] each, as :func:`model.preprocessing.load_pixels` gives them."""
+
+
+class Rows(NamedTuple):
+    """One picture's captions, best first: of each its words' ids and their log-probabilities, as
+    :class:`model.decoding.Decoded` has them."""
+
+    tokens: list[list[int]]
+    log_probs: list[list[float]]
