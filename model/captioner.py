@@ -43,9 +43,6 @@ class Network(Protocol):
     def record(self, batch: int) -> None:
         """Make whatever batches of up to this size are run fastest by, if it is not there yet."""
 
-    def load_rest(self) -> None:
-        """Load what greedy captions do without and others need; on any thread."""
-
     def encode(self, pixels: Pixels) -> Any:
         """The encoder alone: what the decoder knows of the pictures."""
 

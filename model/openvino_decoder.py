@@ -1,4 +1,4 @@
-"""The decoder's step as OpenVINO runs it fastest, and the greedy step around it, for tracing."""
+"""The decoder's step as OpenVINO runs it fastest, and a search's step around it, for tracing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.attention import SpatialAttention
+from model.caption import MAX_BEAM
 from model.config import Decoding
 from model.decoding import ruled_out, without_repeats
 from model.network import CaptionNetwork
@@ -48,8 +49,8 @@ class Step(nn.Module):
         return self.output(said), torch.stack(hidden), torch.stack(cell)
 
 
-class GreedyStep(nn.Module):
-    """One word further in :func:`model.decoding.greedy`, whatever the position: the body of a loop."""
+class SearchStep(nn.Module):
+    """What one word further means in any search, whatever its position."""
 
     def __init__(self, network: CaptionNetwork, limits: Decoding) -> None:
         super().__init__()
@@ -57,6 +58,20 @@ class GreedyStep(nn.Module):
         self.repeat = limits.no_repeat_ngram
         self.ruled_out: Tensor
         self.register_buffer("ruled_out", ruled_out(limits, network.output.out_features))  # [T, V]
+
+    def next_scores(
+        self, position: Tensor, word: Tensor, h: Tensor, c: Tensor, said: Tensor, regions: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities [B, V], -inf of what may not come next, and the next state."""
+        logits, h, c = self.step(word, h, c, regions)
+        scores = logits.log_softmax(dim=-1) + self.ruled_out[position]
+        if self.repeat:
+            scores = without_repeats(scores, said, self.repeat)
+        return scores, h, c
+
+
+class GreedyStep(SearchStep):
+    """One word further in :func:`model.decoding.greedy`: the body of a loop."""
 
     def forward(
         self,
@@ -76,16 +91,51 @@ class GreedyStep(nn.Module):
         :returns: whether to go on, [1]; then what the next step takes for ``word`` to ``ended``; then this
             step's token and log-probability, [B, 1] each
         """
-        logits, h, c = self.step(word, h, c, regions)
-        scores = logits.log_softmax(dim=-1) + self.ruled_out[position]  # [B, V]
-        if self.repeat:
-            scores = without_repeats(scores, said, self.repeat)
+        scores, h, c = self.next_scores(position, word, h, c, said, regions)  # [B, V]
         score, word = scores.max(dim=-1)  # [B], [B]
         token = torch.where(ended, torch.full_like(word, PAD_ID), word)
         score = torch.where(ended, torch.zeros_like(score), score)
         ended = ended | (word == END_ID)
         said = torch.cat([said[:, 1:], word[:, None]], dim=1)
         return (~ended.all()).reshape(1), word, h, c, said, ended, token[:, None], score[:, None]
+
+
+class BeamStep(SearchStep):
+    """The scores of one word further in :func:`model.decoding.beam_search`, for any beam width K."""
+
+    def __init__(self, network: CaptionNetwork, limits: Decoding) -> None:
+        super().__init__(network, limits)
+        only_pad = torch.full((network.output.out_features,), float("-inf"))
+        only_pad[PAD_ID] = 0.0
+        self.only_pad: Tensor
+        self.register_buffer(
+            "only_pad", only_pad
+        )  # [V]: a caption that has ended goes on with <pad>, at no cost
+
+    def forward(
+        self,
+        position: Tensor,
+        word: Tensor,
+        h: Tensor,
+        c: Tensor,
+        said: Tensor,
+        ended: Tensor,
+        total: Tensor,
+        regions: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """
+        :param position: int64 [], of the word to come
+        :param word: int64 [B · K], the one before
+        :param said: int64 [B · K, T], the words so far, the last one last, after ``<pad>``
+        :param ended: bool [B · K]
+        :param total: float [B, K], log-probability of each beam so far
+        :returns: h and c after these words; log-probability of each picture's MAX_BEAM best captions, and
+            which they are: of K · V, [B, MAX_BEAM] each
+        """
+        scores, h, c = self.next_scores(position, word, h, c, said, regions)  # [B · K, V]
+        scores = torch.where(ended[:, None], self.only_pad, scores)
+        candidates = (total.reshape(-1, 1) + scores).reshape(total.shape[0], -1)  # [B, K · V]
+        return h, c, *candidates.topk(MAX_BEAM, dim=-1)  # OpenVINO's number of them is a constant
 
 
 def _look(attention: SpatialAttention, hidden: Tensor, regions: Tensor | None) -> Tensor:

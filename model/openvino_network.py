@@ -1,8 +1,8 @@
 """The network as OpenVINO graphs: PyTorch's values on a CPU in half of its time and less.
 
 Tracing takes seconds, so the graphs are kept in the user's cache folder, by all that they depend on. Without
-a folder that can be written they are made anew at every start. Once they are there, only beam search needs
-PyTorch.
+a folder that can be written they are made anew at every start. Once they are there, nothing needs PyTorch but
+networks that predict ``<start>``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import WEIGHTS, Config, Precision
-from model.words import Pixels, Rows
+from model.vocabulary import END_ID, PAD_ID, START_ID
+from model.words import Pixels, Rows, by_beam_width
 
 if TYPE_CHECKING:
     from model.network import CaptionNetwork
@@ -35,8 +35,9 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino  # noqa: E402
 
-_GRAPHS = ("early", "late", "start", "first", "step", "greedy")
-_LAYOUT = 5  # of the graphs; another whenever what one of them takes or gives changes
+_GRAPHS = ("early", "late", "start", "greedy", "beam")
+_GRAPHS_OF_STEPS = ("early", "late", "start", "first", "step")  # where <start> is predicted
+_LAYOUT = 6  # of the graphs; another whenever what one of them takes or gives changes
 _HINTS: dict[Precision, dict[str, str]] = {
     "float32": {},
     "mixed": {"early": "bf16"},
@@ -66,27 +67,18 @@ class OpenVinoNetwork:
         if precision == "auto":
             has_bfloat16 = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             precision = "mixed" if has_bfloat16 else "float32"
-        graphs = _graphs(config, network)
-        # Beam search alone needs these two, and may come later.
-        self._left = {name: graphs.pop(name) for name in ("first", "step") if "greedy" in graphs}
         self._requests = {
-            name: _compile(graph, _HINTS[precision].get(name, "f32")) for name, graph in graphs.items()
+            name: _compile(graph, _HINTS[precision].get(name, "f32"))
+            for name, graph in _graphs(config, network).items()
         }
-        self._compiling = threading.Lock()
         self.limits = config.decoding
+        self._vocabulary_size = config.vocabulary_size
 
     overlaps = False
     batch_size = 16
 
     def record(self, batch: int) -> None:
         """See :class:`model.captioner.Network`: the graphs take any size."""
-
-    def load_rest(self) -> None:
-        """See :class:`model.captioner.Network`."""
-        import model.openvino_search  # noqa: F401
-
-        for name in ("first", "step"):
-            self._request(name)
 
     def encode(self, pixels: Pixels) -> Values:
         """What the decoder knows of the pictures: the embedding and, where there are any, the regions."""
@@ -99,31 +91,65 @@ class OpenVinoNetwork:
     def begin(self, pixels: Pixels, beams: Sequence[int]) -> Callable[[], list[Rows]]:
         """See :class:`model.captioner.Network`."""
         seen = self.encode(pixels)
-        if set(beams) == {1} and "greedy" in self._requests:
-            rows = self.greedy(seen)
-        else:
+        if self.limits.predicts_start:
             from model.openvino_search import search_by_steps
 
             rows = search_by_steps(self, seen, beams)
+        else:
+            rows = by_beam_width(beams, lambda beam, pictures: self._search(seen, beam, pictures))
         return lambda: rows
 
+    def _search(self, seen: Values, beam: int, pictures: list[int]) -> list[Rows]:
+        chosen = seen if len(pictures) == len(seen[0]) else [part[pictures] for part in seen]
+        return self.greedy(chosen) if beam == 1 else self.beam(chosen, beam)
+
     def greedy(self, seen: Values) -> list[Rows]:
-        """What :func:`model.decoding.greedy` gives, in one run; of networks that have a graph of it."""
+        """What :func:`model.decoding.greedy` gives, in one run."""
         embedding, *regions = seen
         tokens, log_probs = self.run("greedy", *self.run("start", embedding), *regions)  # [B, t] each
-        pairs = zip(tokens.tolist(), log_probs.tolist(), strict=True)
-        return [Rows([ids], [scores]) for ids, scores in pairs]
+        return _rows(tokens[:, None], log_probs[:, None])
+
+    def beam(self, seen: Values, width: int) -> list[Rows]:
+        """What :func:`model.decoding.beam_search` gives, in a run for each word."""
+        embedding, *regions = seen
+        batch = len(embedding)
+        h, c = (np.repeat(part, width, axis=1) for part in self.run("start", embedding))  # [L, B · K, hidden]
+        regions = [np.repeat(part, width, axis=0) for part in regions]
+        word = np.full(batch * width, START_ID)  # [B · K]
+        said = np.full((batch * width, self.limits.max_length + 1), PAD_ID)  # [B · K, T]
+        ended = np.zeros(batch * width, dtype=np.bool_)  # [B · K]
+        total = np.full((batch, width), -np.inf, dtype=np.float32)
+        total[:, 0] = 0.0  # all beams begin alike: only the first may branch
+        first_row = width * np.arange(batch)[:, None]  # [B, 1]
+        tokens, log_probs = np.empty((batch * width, 0), dtype=np.int64), np.empty((batch * width, 0))
+        for position in range(said.shape[1]):
+            state = (word, h, c, said, ended, total)
+            h, c, best_total, best = self.run("beam", np.array(position), *state, *regions)
+            of_beam, word = np.divmod(best[:, :width], self._vocabulary_size)  # [B, K]
+            rows, word = (
+                (first_row + of_beam).reshape(-1),
+                word.reshape(-1),
+            )  # [B · K]: the beam each continues
+            with np.errstate(invalid="ignore"):  # captions that do not exist: minus infinity from itself
+                gained = best_total[:, :width].reshape(-1) - total.reshape(-1)[rows]
+            tokens = np.concatenate([tokens[rows], word[:, None]], axis=1)
+            log_probs = np.concatenate([log_probs[rows], gained[:, None]], axis=1)
+            h, c, total = h[:, rows], c[:, rows], np.ascontiguousarray(best_total[:, :width])
+            said = np.concatenate([said[rows, 1:], word[:, None]], axis=1)
+            ended = ended[rows] | (word == END_ID)
+            if ended.all():
+                break
+        return _rows(tokens.reshape(batch, width, -1), log_probs.reshape(batch, width, -1))
 
     def run(self, graph: str, *inputs: NDArray[Any]) -> Values:
         """One of the graphs of :func:`model.openvino_trace.trace`."""
-        return _values(self._request(graph).infer(list(inputs), share_inputs=True))
+        return _values(self._requests[graph].infer(list(inputs), share_inputs=True))
 
-    def _request(self, name: str) -> Any:
-        if name not in self._requests:
-            with self._compiling:  # the thread that loads the rest may be at it
-                if name in self._left:
-                    self._requests[name] = _compile(self._left.pop(name), "f32")
-        return self._requests[name]
+
+def _rows(tokens: NDArray[Any], log_probs: NDArray[Any]) -> list[Rows]:
+    """Of tokens and log-probabilities [B, K, t]."""
+    pairs = zip(tokens.tolist(), log_probs.tolist(), strict=True)
+    return [Rows(ids, scores) for ids, scores in pairs]
 
 
 def _values(outputs: Any) -> Values:
@@ -152,7 +178,7 @@ def _compile(graph: openvino.Model, precision: str) -> Any:
 
 
 def _names(config: Config) -> tuple[str, ...]:
-    return _GRAPHS[:-1] if config.decoding.predicts_start else _GRAPHS
+    return _GRAPHS_OF_STEPS if config.decoding.predicts_start else _GRAPHS
 
 
 def _graphs(config: Config, network: Callable[[], CaptionNetwork]) -> dict[str, openvino.Model]:

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.config import Config
 from model.network import CaptionNetwork, Seen, State
-from model.openvino_decoder import GreedyStep, Step
+from model.openvino_decoder import BeamStep, GreedyStep, Step
 from model.vocabulary import PAD_ID, START_ID
 
 EARLY_SHARE = 0.75  # of the encoder's arithmetic, which is what ``mixed`` does in bfloat16
@@ -74,7 +74,8 @@ class _First(nn.Module):
 def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     """The network's graphs by name; their batch may have any size.
 
-    One that predicts ``<start>`` has no ``greedy``: its first word comes of another graph than the others.
+    One that predicts ``<start>`` has ``first`` and ``step`` for :mod:`model.decoding`, since its first word
+    comes of another graph than the others; any other has ``greedy`` and, for each step, ``beam``.
 
     :param network: in eval mode, on the CPU
     """
@@ -89,11 +90,13 @@ def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
         "early": _convert(early, pixels),
         "late": _convert(late, reached),
         "start": _convert(_Start(network), embedding),
-        "first": _convert(_First(network), h, *regions),
-        "step": _convert(Step(network), tokens, h, c, *regions),
     }
-    if not config.decoding.predicts_start:
+    if config.decoding.predicts_start:
+        graphs["first"] = _convert(_First(network), h, *regions)
+        graphs["step"] = _convert(Step(network), tokens, h, c, *regions)
+    else:
         graphs["greedy"] = _greedy(GreedyStep(network, config.decoding), h, c, *regions)
+        graphs["beam"] = _beam(BeamStep(network, config.decoding), h, c, *regions)
     return graphs
 
 
@@ -117,11 +120,7 @@ def _greedy(step: GreedyStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvin
     ended = torch.zeros(_TRACED_BATCH, dtype=torch.bool)  # [B]
     word = torch.full((_TRACED_BATCH,), START_ID)  # [B]
     body = _convert(step, torch.tensor(0), word, h, c, said, ended, *regions)
-    for operation in body.get_ordered_ops():
-        if operation.get_type_name() == "ConvertLike":  # the CPU plugin compiles none in a loop
-            plain = ops.convert(operation.input_value(0), operation.get_output_element_type(0))
-            operation.output(0).replace(plain.output(0))
-
+    _convert_plainly(body)
     _, word_in, h_in, c_in, said_in, ended_in, *regions_in = body.get_parameters()
     _, *carried, token, log_prob = [result.input(0).get_source_output() for result in body.get_results()]
     inputs = [
@@ -142,6 +141,31 @@ def _greedy(step: GreedyStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvin
         loop.set_invariant_input(parameter, value.output(0))
     slices = [loop.get_concatenated_slices(each, 0, 1, 1, -1, 1) for each in (token, log_prob)]
     return openvino.Model([ops.result(each) for each in slices], inputs, "greedy")
+
+
+def _beam(step: BeamStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvino.Model:
+    """What :meth:`BeamStep.forward` takes and gives, in its order."""
+    beams = _TRACED_BATCH  # of each picture
+    captions = beams * _TRACED_BATCH
+    h, c = h.repeat(1, beams, 1), c.repeat(1, beams, 1)
+    regions = tuple(part.repeat(beams, 1, 1, 1) for part in regions)
+    said = torch.full((captions, len(step.ruled_out)), PAD_ID)  # [B · K, T]
+    ended = torch.zeros(captions, dtype=torch.bool)  # [B · K]
+    word = torch.full((captions,), START_ID)  # [B · K]
+    total = torch.zeros(_TRACED_BATCH, beams)  # [B, K]
+    graph = _convert(step, torch.tensor(0), word, h, c, said, ended, total, *regions)
+    _convert_plainly(graph)
+    graph.get_parameters()[6].set_partial_shape(openvino.PartialShape([-1, -1]))
+    graph.validate_nodes_and_infer_types()
+    return graph
+
+
+def _convert_plainly(graph: openvino.Model) -> None:
+    """Replace what converts a value to the type of another, which OpenVINO fails to do in these graphs."""
+    for operation in graph.get_ordered_ops():
+        if operation.get_type_name() == "ConvertLike":
+            plain = ops.convert(operation.input_value(0), operation.get_output_element_type(0))
+            operation.output(0).replace(plain.output(0))
 
 
 def _constant(value: int | bool | list[int]) -> openvino.Node:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from model.config import Decoding
 from model.decoding import Decoded, beam_search, greedy
 from model.network import Decoder, Seen
-from model.words import Rows
+from model.words import Rows, by_beam_width
 
 
 def search(network: Decoder, seen: Seen, beams: Sequence[int], limits: Decoding) -> list[Rows]:
@@ -16,13 +16,14 @@ def search(network: Decoder, seen: Seen, beams: Sequence[int], limits: Decoding)
     :param beams: beam width of each picture, 1 for greedy
     :returns: the ``beam`` captions of each
     """
-    found: dict[int, Rows] = {}
-    for beam in set(beams):
-        rows = [row for row, wanted in enumerate(beams) if wanted == beam]
-        chosen = seen if len(rows) == len(beams) else seen.rows(rows)
-        decoded = beam_search(network, chosen, limits, beam) if beam > 1 else greedy(network, chosen, limits)
-        found.update(zip(rows, to_rows(decoded), strict=True))
-    return [found[row] for row in range(len(beams))]
+
+    def search_some(beam: int, pictures: list[int]) -> list[Rows]:
+        chosen = seen if len(pictures) == len(beams) else seen.rows(pictures)
+        if beam == 1:
+            return to_rows(greedy(network, chosen, limits))
+        return to_rows(beam_search(network, chosen, limits, beam))
+
+    return by_beam_width(beams, search_some)
 
 
 def to_rows(decoded: Decoded) -> list[Rows]:

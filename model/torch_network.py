@@ -49,9 +49,6 @@ class TorchNetwork:
         if self._graphs:
             self._graphs.add(batch)
 
-    def load_rest(self) -> None:
-        """See :class:`model.captioner.Network`: it is all there."""
-
     @torch.inference_mode()
     def encode(self, pixels: Pixels) -> Seen:
         """What the decoder knows of the pictures."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,3 +18,16 @@ class Rows(NamedTuple):
 
     tokens: list[list[int]]
     log_probs: list[list[float]]
+
+
+def by_beam_width(beams: Sequence[int], search: Callable[[int, list[int]], list[Rows]]) -> list[Rows]:
+    """Captions of a batch whose pictures may want different beam widths.
+
+    :param beams: of each picture, 1 for greedy
+    :param search: given a width, and the pictures that want it
+    """
+    found: dict[int, Rows] = {}
+    for beam in set(beams):
+        pictures = [picture for picture, wanted in enumerate(beams) if wanted == beam]
+        found.update(zip(pictures, search(beam, pictures), strict=True))
+    return [found[picture] for picture in range(len(beams))]

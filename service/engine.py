@@ -85,10 +85,6 @@ class Engine:
                 f"fit the memory of {self.device}"
             ) from None
 
-    def load_rest(self) -> None:
-        """Load what greedy captions do without and beam search needs; on any thread."""
-        self._captioner.network.load_rest()
-
     def run(self, jobs: list[Job], on_attempt: Callable[[], None]) -> list[Outcome]:
         """Captions of each job, or the sentence that says why there are none.
 

@@ -110,7 +110,6 @@ class ModelReplica:
             return
         queue = BatchQueue(engine.sizes[-1], lambda: 0, self._expire)
         loaded.set_result((model, queue))
-        engine.load_rest()
         try:
             queue.serve(partial(self._begin, engine), self._finish, engine.overlaps)
         except BaseException:

@@ -166,7 +166,6 @@ class Worker:
         self.queue = BatchQueue(engine.sizes[-1], lambda: self.board.decoding, send_expired)
         self.models.use()
         log.info("worker ready on %s", engine.device)
-        threading.Thread(target=engine.load_rest, name="rest", daemon=True).start()
 
         def begin(jobs: list[Job], reason: Reason) -> list[Batch]:
             self.metrics.observe_batch(len(jobs), reason)
