@@ -31,7 +31,6 @@ generated-clients: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.openapi.generate_clients
 
 # README and docs/TRAINING.md from a fresh clone as a reader goes through them, with the time of each step.
-fresh: FLICKR8K ?= ../shared/data/flickr8k
 fresh: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.fresh_reader $(FLICKR8K) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
@@ -48,12 +47,23 @@ audit: $(VENV)/.installed-dev
 # Pictures to measure with: any folder of photographs.
 PHOTOS ?= ../shared/data/photos
 
+# And Flickr8k, for what each way to run the network does to captions.
+FLICKR8K ?= ../shared/data/flickr8k
+
+# Every table of docs/PERFORMANCE.md but the GPU's, in about an hour.
 bench: $(VENV)/.installed-dev
 	@test -d $(PHOTOS) || { echo "no folder $(PHOTOS): say PHOTOS=FOLDER make bench"; exit 1; }
 	$(VENV)/bin/python benchmarks/model_speed.py $(PHOTOS)
+	@test -d $(FLICKR8K) || echo "no folder $(FLICKR8K): captions are NOT compared; FLICKR8K=FOLDER makes it so"
+	! test -d $(FLICKR8K) || $(VENV)/bin/python benchmarks/fidelity.py $(FLICKR8K)
+	$(VENV)/bin/python benchmarks/model_speed.py $(PHOTOS) --encoder resnet152 --pictures 16
+	$(VENV)/bin/python benchmarks/start.py
 	$(VENV)/bin/python benchmarks/http_load.py $(PHOTOS)
-	$(VENV)/bin/python benchmarks/front_end.py
 	$(VENV)/bin/python benchmarks/kill_worker.py $(PHOTOS)
+	$(VENV)/bin/python benchmarks/front_end.py
+	$(VENV)/bin/python benchmarks/peers/run.py $(PHOTOS)
+	$(VENV)/bin/python benchmarks/cost_growth.py $(PHOTOS)
+	$(VENV)/bin/python benchmarks/bulk.py $(PHOTOS)
 
 # Thousands of requests, half of them hostile, and what the service holds on to; faults for MINUTES under load.
 soak: $(VENV)/.installed-dev
