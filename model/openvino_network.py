@@ -184,11 +184,12 @@ def _names(config: Config) -> tuple[str, ...]:
 def _graphs(config: Config, network: Callable[[], CaptionNetwork]) -> dict[str, openvino.Model]:
     if WEIGHTS not in config.files:  # of no checkpoint: nothing tells these weights from others
         return _trace(network, config)
-    try:
-        folder = _cache_folder() / _key(config)
-        return {name: _core().read_model(folder / f"{name}.xml") for name in _names(config)}
-    except Exception as error:  # absent, cut off, of another make
-        log.debug("no graphs kept: %s", error)
+    for folder in (_cache_folder, _installed_folder):
+        try:
+            kept = folder() / _key(config)
+            return {name: _core().read_model(kept / f"{name}.xml") for name in _names(config)}
+        except Exception as error:  # absent, cut off, of another make; RuntimeError: this user has no home
+            log.debug("no graphs kept: %s", error)
     graphs = _trace(network, config)
     try:
         _keep(graphs, _cache_folder() / _key(config))
@@ -205,6 +206,11 @@ def _trace(network: Callable[[], CaptionNetwork], config: Config) -> dict[str, o
 
 def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "captioner"
+
+
+def _installed_folder() -> Path:
+    """Where an installation may bring graphs along: an image does, in which no home can be written."""
+    return Path(sys.prefix) / "share" / "captioner"
 
 
 def _key(config: Config) -> str:

@@ -134,6 +134,17 @@ def test_graphs_are_kept_and_damaged_ones_made_again(cache: Path, pixels: np.nda
     assert (kept / "early.xml").read_bytes() != b"<net"
 
 
+def test_graphs_that_came_with_the_installation_are_used(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino("auto")
+    (tmp_path / "prefix" / "share").mkdir(parents=True)
+    cache.rename(tmp_path / "prefix" / "share" / "captioner")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
+    openvino("auto")
+    assert not cache.exists()
+
+
 def test_weights_of_no_checkpoint_never_get_anothers_graphs(cache: Path, pixels: np.ndarray) -> None:
     config, vocabulary, weights = read(BUNDLED)
     config = replace(config, files={})
