@@ -48,7 +48,7 @@ def test_captions_are_the_same_whatever_the_batch(service: Service) -> None:
     assert batch_means[0] == 1 < min(batch_means[1:])
     alone = captions[0]
     assert captions == [alone] * 3
-    without_server = list(caption_many(Captioner.load(BUNDLED), PICTURES))
+    without_server = list(caption_many(Captioner.load(BUNDLED, engine="auto"), PICTURES))
     assert [entry.text for entry in without_server if isinstance(entry, Caption)] == alone
 
 
