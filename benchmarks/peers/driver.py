@@ -3,8 +3,9 @@
     python benchmarks/peers/driver.py PHOTOS --port 8000 --path /caption --field image --closed 8 --seconds 5
 
 Requests are made before the clock starts and sent over kept connections, so that little of the machine goes
-into asking. A client whose request failed waits BACK_OFF_S. Nothing is sent after --seconds; what is under
-way is waited for. Prints one JSON object: for every request its picture, seconds, outcome and caption.
+into asking. A client whose request failed waits for as long as Retry-After says, else BACK_OFF_S. Nothing is
+sent after --seconds; what is under way is waited for. Prints one JSON object: for every request its picture,
+seconds, outcome and caption.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Connection:
     def __init__(self, port: int) -> None:
         self.port = port
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self.back_off_s = BACK_OFF_S  # as the last answer has it
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
         """:raises OSError, EOFError: the connection was refused or cut"""
@@ -69,6 +71,8 @@ class Connection:
             raise
         if "connection: close" in head:
             self.close()
+        _, _, after = head.partition("retry-after:")
+        self.back_off_s = float(after.split()[0]) if after else BACK_OFF_S
         return int(head.split()[1]), body
 
     def close(self) -> None:
@@ -109,7 +113,7 @@ class Load:
             connection = Connection(self.port)
             while time.perf_counter() < end:
                 if not await self.send(connection):
-                    await asyncio.sleep(BACK_OFF_S)
+                    await asyncio.sleep(min(connection.back_off_s, max(0.0, end - time.perf_counter())))
             connection.close()
 
         end = time.perf_counter() + self.seconds
