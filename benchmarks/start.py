@@ -2,13 +2,15 @@
 
     python benchmarks/start.py [--starts N]
 
-The first start of all makes OpenVINO's graphs, here in a cache folder of its own; the others find them there.
+OpenVINO's graphs of a new checkpoint are made at its first start; the others find them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+
+from model.config import BUNDLED
 
 PROGRAM = str(Path(sys.executable).with_name("captioner"))
 PICTURE = Path(__file__).parents[1] / "service" / "static" / "samples" / "dog.jpg"
@@ -27,18 +31,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--starts", type=int, default=7)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "XDG_CACHE_HOME": cache}
-        print("| | seconds |\n|---|---|")
-        print(
-            f"| captioner serve until it is ready, the very first time | {serve(environment):.1f} |",
-            flush=True,
-        )
+    print("| | seconds |\n|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder, "checkpoint")
+        shutil.copytree(BUNDLED, checkpoint)
+        config = json.loads((checkpoint / "config.json").read_text())
+        (checkpoint / "config.json").write_text(json.dumps({**config, "name": "nobody has started it yet"}))
+        environment = {**os.environ, "XDG_CACHE_HOME": folder}
+        seconds = serve({**environment, "CAPTIONER_CHECKPOINT": str(checkpoint)})
+        print(f"| captioner serve until it is ready, of a new checkpoint | {seconds:.1f} |", flush=True)
         ways: dict[str, Callable[[dict[str, str]], float]] = {
             "captioner serve until it is ready": serve,
             "captioner caption of one picture": caption,
         }
         for name, measure in ways.items():
+            measure(environment)  # makes the graphs, where the installation has none
             taken = [measure(environment) for _ in range(arguments.starts)]
             print(f"| {name} | {median(taken):.1f} ({min(taken):.1f} to {max(taken):.1f}) |", flush=True)
 

@@ -29,7 +29,9 @@ SAMPLES = Path(__file__).parents[2] / "service" / "static" / "samples"
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder for graphs, empty, and none of the installation's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "nowhere"))
     return tmp_path / "captioner"
 
 
@@ -172,6 +174,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
     file = tmp_path / "file"
     file.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
     assert isinstance(openvino("auto").caption(pixels[:1], [1])[0], list)
 
 
@@ -189,6 +192,7 @@ def test_mixed_rounds_some_of_what_bfloat16_rounds(cache: Path, pixels: np.ndarr
 def test_a_second_start_loads_no_pytorch(cache: Path) -> None:
     program = """
 import sys
+sys.prefix = "nowhere"
 import numpy as np
 from model.captioner import Captioner, resolve_device
 from model.config import BUNDLED
@@ -226,6 +230,7 @@ subprocess.run(["true"])
 def test_nothing_of_it_reports_to_anyone(cache: Path) -> None:
     program = """
 import sys
+sys.prefix = "nowhere"
 from model.captioner import Captioner
 from model.checkpoint import read
 from model.config import BUNDLED
