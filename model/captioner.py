@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 Result = list[Caption] | InferenceError
 """Captions of one picture, best first, or why there are none."""
-_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA's, Windows's for Linux, AMD's
+# NVIDIA's, that of its boards with a CPU, Windows's for Linux, AMD's
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
 
 
 class Network(Protocol):
