@@ -105,12 +105,11 @@ class BeamStep(SearchStep):
 
     def __init__(self, network: CaptionNetwork, limits: Decoding) -> None:
         super().__init__(network, limits)
-        only_pad = torch.full((network.output.out_features,), float("-inf"))
+        # A caption that has ended goes on with <pad> at no cost, and with nothing else.
+        only_pad = torch.full((network.output.out_features,), float("-inf"))  # [V]
         only_pad[PAD_ID] = 0.0
         self.only_pad: Tensor
-        self.register_buffer(
-            "only_pad", only_pad
-        )  # [V]: a caption that has ended goes on with <pad>, at no cost
+        self.register_buffer("only_pad", only_pad)
 
     def forward(
         self,

@@ -58,6 +58,9 @@ class OpenVinoNetwork:
     ``auto`` is ``mixed`` where the CPU computes in bfloat16, else ``float32``.
     """
 
+    overlaps = False
+    batch_size = 16
+
     def __init__(
         self, config: Config, network: Callable[[], CaptionNetwork], precision: Precision = "auto"
     ) -> None:
@@ -73,9 +76,6 @@ class OpenVinoNetwork:
         }
         self.limits = config.decoding
         self._vocabulary_size = config.vocabulary_size
-
-    overlaps = False
-    batch_size = 16
 
     def record(self, batch: int) -> None:
         """See :class:`model.captioner.Network`: the graphs take any size."""
@@ -126,10 +126,8 @@ class OpenVinoNetwork:
             state = (word, h, c, said, ended, total)
             h, c, best_total, best = self.run("beam", np.array(position), *state, *regions)
             of_beam, word = np.divmod(best[:, :width], self._vocabulary_size)  # [B, K]
-            rows, word = (
-                (first_row + of_beam).reshape(-1),
-                word.reshape(-1),
-            )  # [B · K]: the beam each continues
+            word = word.reshape(-1)  # [B · K]
+            rows = (first_row + of_beam).reshape(-1)  # [B · K]: the beam that each continues
             with np.errstate(invalid="ignore"):  # captions that do not exist: minus infinity from itself
                 gained = best_total[:, :width].reshape(-1) - total.reshape(-1)[rows]
             tokens = np.concatenate([tokens[rows], word[:, None]], axis=1)
@@ -209,7 +207,7 @@ def _cache_folder() -> Path:
 
 
 def _installed_folder() -> Path:
-    """Where an installation may bring graphs along: an image does, in which no home can be written."""
+    """Where an installation keeps graphs that were made with it (:mod:`model.ahead`)."""
     return Path(sys.prefix) / "share" / "captioner"
 
 
