@@ -28,6 +28,7 @@ class Board:
         self._admitted = self._front_ends["admitted"]
         self._decoding = self._front_ends["decoding"]
         self._workers = cells["workers"]
+        self._begun = self._workers["begun"]
 
     @staticmethod
     def _layout(front_ends: int, workers: int) -> np.dtype[Any]:
@@ -53,6 +54,7 @@ class Board:
                         ("picture_s", np.float64),
                         ("largest_batch", np.int64),
                         ("reload_step", np.int64),
+                        ("begun", np.int64, (front_ends,)),
                     ],
                     (workers,),
                 ),
@@ -158,6 +160,14 @@ class Board:
 
     def set_busy(self, worker: int, busy: bool) -> None:
         self._workers["busy_since"][worker] = time.monotonic() if busy else 0.0
+
+    def set_begun(self, worker: int, front_end: int, picture: int) -> None:
+        """The worker has put a front end's pictures up to that one into batches; 0: none of them yet."""
+        self._begun[worker, front_end] = picture
+
+    def begun(self, worker: int, front_end: int) -> int:
+        """The last of a front end's pictures that the worker put into a batch; stays when that dies."""
+        return int(self._begun[worker, front_end])
 
     def forget_worker(self, worker: int) -> None:
         """A new process takes its place: what the old one wrote no longer holds, and it has time to load."""

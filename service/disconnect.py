@@ -20,18 +20,27 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
     :raises ClientGone: the client went away
     """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGone
-    finally:
-        watching.cancel()
-        if not working.done():
+    working = asyncio.current_task()
+    assert working
+    done = gone = False
+
+    def stop(_: asyncio.Task[None]) -> None:
+        nonlocal gone
+        if not done:
+            gone = True
             working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+
+    watching = asyncio.ensure_future(_disconnected(request))
+    watching.add_done_callback(stop)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if gone and not working.uncancel():
+            raise ClientGone from None
+        raise
+    finally:
+        done = True
+        watching.cancel()
 
 
 async def _disconnected(request: Request) -> None:

@@ -1,4 +1,5 @@
-"""The HTTP edge: uvicorn's h11 protocol with a deadline on everything a client may be slow at.
+"""The HTTP edge: uvicorn's httptools protocol with a limit to each head and a deadline on everything a client
+may be slow at.
 
 Middleware runs once a request's head is complete, which is too late for a client that never completes it.
 """
@@ -12,10 +13,9 @@ import uuid
 from http import HTTPStatus
 from typing import Any
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import MalformedRequest
 from service.problems import PROBLEM_JSON, to_problem
@@ -32,7 +32,6 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=EdgeProtocol,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -43,14 +42,27 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-class EdgeProtocol(H11Protocol):
+class HeadTooLong(Exception):
+    """A request's head has more bytes than are taken."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class EdgeProtocol(HttpToolsProtocol):
     """One connection. Whatever a slow or stuck client does, it ends."""
+
+    transport: _Held  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._head_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
-        self._lingering = False
-        super().connection_made(_Lingering(transport, self))  # type: ignore[arg-type]
+        self._head_bytes: int | None = None  # of a head that is arriving
+        self._deaf = False  # what still comes is thrown away
+        self.upload_unread = False
+        """Part of a request's body has not arrived yet, or never will."""
+        super().connection_made(_Held(transport, self))  # type: ignore[arg-type]
         self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -60,19 +72,49 @@ class EdgeProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._lingering:
+        if self._deaf:
             return
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
         super().data_received(data)
+        if self._head_bytes is not None and self._head_bytes > MAX_HEAD_BYTES:  # one line without an end
+            self._refuse(431 if self.url else 414)
         self._watch_head()
 
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = self._parsed_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url), 414)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count(len(name) + len(value), 431)
+
+    def _count(self, size: int, status: int) -> None:
+        self._parsed_bytes += size
+        if self._parsed_bytes > MAX_HEAD_BYTES:
+            raise HeadTooLong(status)
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        super().on_headers_complete()
+        self.upload_unread = True
+
+    def on_message_complete(self) -> None:
+        self.upload_unread = False
+        super().on_message_complete()
+
     def on_response_complete(self) -> None:
+        self.transport.flush()
         super().on_response_complete()
         self._watch_head()
 
     def _watch_head(self) -> None:
         """Hold the client to a total time for what we wait for: a head, or the rest of an answered upload."""
-        answered = self.cycle is not None and self.cycle.response_complete
-        waiting = self.conn.their_state is h11.IDLE or (answered and self.upload_unread)
+        waiting = self.cycle is None or self.cycle.response_complete
         if waiting and not self._head_timer:
             self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
         elif not waiting and self._head_timer:
@@ -81,11 +123,6 @@ class EdgeProtocol(H11Protocol):
 
     def _give_up(self) -> None:
         self.transport.abort()
-
-    @property
-    def upload_unread(self) -> bool:
-        """Part of a request's body has not arrived yet."""
-        return self.conn.their_state is h11.SEND_BODY
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -104,51 +141,74 @@ class EdgeProtocol(H11Protocol):
 
     def linger(self) -> None:
         """Say that no more will come, and throw away what the client still sends, for a moment."""
-        self._lingering = True
+        self._deaf = True
         self.loop.call_later(LINGER_S, self._give_up)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with a problem document, and close."""
         reason = sys.exception()
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            too_long = getattr(reason, "error_status_hint", 400) == 431
-            in_first_line = b"\n" not in self.conn.trailing_data[0]
-            status = 400 if not too_long else 414 if in_first_line else 431
-            request_id = uuid.uuid4().hex
-            problem: dict[str, Any] = to_problem(MalformedRequest("this is not valid HTTP/1.1"), request_id)
-            problem.update(status=status, title=HTTPStatus(status).phrase)
-            body = json.dumps(problem).encode()
-            headers = [
-                ("Content-Type", PROBLEM_JSON),
-                ("Content-Length", str(len(body))),
-                ("X-Request-ID", request_id),
-                ("Connection", "close"),
-            ]
-            for event in (
-                h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
+        cause = reason.__context__ if reason else None
+        self._refuse(cause.status if isinstance(cause, HeadTooLong) else 400)
+
+    def _refuse(self, status: int) -> None:
+        self._deaf = True
+        if self.pipeline or (self.cycle and not self.cycle.response_complete and not self.upload_unread):
+            self.cycle.keep_alive = False  # what came before is answered first, and that is all
+            return
+        if not (self.cycle and self.upload_unread and self.cycle.response_started):
+            self._send_problem(status)
+        if self.cycle and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.upload_unread = True
         self.transport.close()
 
+    def _send_problem(self, status: int) -> None:
+        request_id = uuid.uuid4().hex
+        error = MalformedRequest("this is not HTTP/1.1, or its method is unknown")
+        problem: dict[str, Any] = to_problem(error, request_id)
+        problem.update(status=status, title=HTTPStatus(status).phrase)
+        body = json.dumps(problem).encode()
+        head = (
+            STATUS_LINE[status]
+            + (
+                f"content-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
+                f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+            ).encode()
+        )
+        self.transport.write(head + body)
 
-class _Lingering:
-    """A transport that, closed while an upload is still arriving, lets the client read its answer first.
 
-    Closing a socket with unread data resets the connection, and a reset discards the answer on its way.
+class _Held:
+    """A transport that sends a response's head together with what follows it, and lets an answer be read.
+
+    Closing a socket with unread data resets the connection, and a reset discards the answer on its way:
+    closed while an upload is still arriving, it lets the client read first.
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: EdgeProtocol) -> None:
         self._transport = transport
         self._protocol = protocol
+        self._head = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    def write(self, data: bytes) -> None:
+        if not self._head and data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):
+            self._head = data
+        else:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+
+    def flush(self) -> None:
+        """Send a head that nothing follows."""
+        if self._head:
+            self.write(b"")
+
     def close(self) -> None:
-        state = self._protocol.conn.their_state
-        if state in (h11.SEND_BODY, h11.ERROR) and not self._transport.is_closing():
+        self.flush()
+        if self._protocol.upload_unread and not self._transport.is_closing():
             self._transport.write_eof()
             self._protocol.linger()
         else:

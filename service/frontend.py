@@ -60,7 +60,7 @@ class Server(uvicorn.Server):
 async def serve(spec: FrontEndSpec) -> None:
     settings = Settings.model_validate(spec.settings)
     board = Board.attach(Path(spec.board), settings.http_workers, len(spec.addresses))
-    runner = RemoteRunner(spec.addresses, board, settings.request_timeout)
+    runner = RemoteRunner(spec.addresses, board, spec.index, settings.request_timeout)
     tracing = Tracing(provider_of_environment()) if wanted() else None
     server = Server(server_config(create_app(settings, runner, board, spec.index, tracing=tracing)))
     drains: list[asyncio.Task[None]] = []

@@ -14,11 +14,14 @@ from service.runner import ModelInfo
 class Hello(msgspec.Struct, frozen=True, tag=True):
     """Front end → worker: tell me when you are ready."""
 
+    front_end: int
+    """Its row on the board."""
+
 
 class Submit(msgspec.Struct, frozen=True, tag=True):
     """Front end → worker: caption this picture, ``alone`` if it was in a batch that its worker died with.
 
-    ``identity`` is that of the model whose preprocessing made the pixels."""
+    ``identity`` is that of the model whose preprocessing made the pixels. Ids are from 1 on, and rise."""
 
     id: int
     identity: str
@@ -37,12 +40,6 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Worker → front end: loaded and warm; from now on pictures are for this model."""
 
     model: ModelInfo
-
-
-class Started(msgspec.Struct, frozen=True, tag=True):
-    """Worker → front end: these pictures of yours are in the batch that runs now."""
-
-    ids: list[int]
 
 
 class Answered(msgspec.Struct, frozen=True, tag=True):
@@ -70,7 +67,7 @@ class Stale(msgspec.Struct, frozen=True, tag=True):
 
 
 ToWorker = Hello | Submit | Cancel
-ToFrontEnd = Ready | Started | Answered | Failed | Stale
+ToFrontEnd = Ready | Answered | Failed | Stale
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

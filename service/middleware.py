@@ -111,7 +111,8 @@ def _check_head(headers: Sequence[RawHeader], head: Mapping[bytes, bytes]) -> No
     """:raises ServiceError: 431, too many headers; 400, no sane Host, or a body of two lengths"""
     if len(headers) > MAX_HEADERS:
         raise HeadTooLarge(f"at most {MAX_HEADERS} headers are taken", {"Connection": "close"})
-    if not _HOST.fullmatch(head.get(b"host", b"").decode("latin-1")):
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0].decode("latin-1")):
         raise MalformedRequest("the Host header names no host", {"Connection": "close"})
     if b"content-length" in head and b"transfer-encoding" in head:  # how requests are smuggled
         close = {"Connection": "close"}

@@ -7,16 +7,17 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import zmq
-import zmq.asyncio
 from numpy.typing import NDArray
 from zmq.utils.monitor import parse_monitor_message
 
 from model.errors import InferenceError
 from service.board import SILENT_S, Board
+from service.channel import Channel
 from service.errors import CheckpointRefused, DeadlinePassed, NotReady, ReloadRunning, WorkerLost
 from service.messages import (
     Answered,
@@ -25,7 +26,6 @@ from service.messages import (
     Hello,
     Ready,
     Stale,
-    Started,
     Submit,
     ToWorker,
     decode_to_front_end,
@@ -42,13 +42,19 @@ log = logging.getLogger("captioner.remote")
 class RemoteRunner:
     """Implements :class:`service.runner.Runner` over one :class:`Link` per device worker."""
 
-    def __init__(self, addresses: Sequence[str], board: Board, patience_s: float) -> None:
-        """:param patience_s: a worker that takes longer over one batch is not counted on"""
-        self._context = zmq.asyncio.Context()
+    def __init__(self, addresses: Sequence[str], board: Board, front_end: int, patience_s: float) -> None:
+        """
+        :param front_end: this process's row on the board
+        :param patience_s: a worker that takes longer over one batch is not counted on
+        """
+        self._context = zmq.Context()
         self._board = board
         self._patience_s = patience_s
         self._changed = asyncio.Event()
-        self._links = [Link(self._context, address, self._changed) for address in addresses]
+        self._links = [
+            Link(self._context, address, self._changed, front_end, partial(board.begun, worker, front_end))
+            for worker, address in enumerate(addresses)
+        ]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -134,14 +140,23 @@ class WorkerLostInBatch(WorkerLost):
 class Link:
     """The connection to one device worker, made anew whenever the worker is."""
 
-    def __init__(self, context: zmq.asyncio.Context, address: str, changed: asyncio.Event) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        address: str,
+        changed: asyncio.Event,
+        front_end: int,
+        begun: Callable[[], int],
+    ) -> None:
+        """:param begun: the last of our pictures that the worker has put into a batch"""
         self._context = context
         self._address = address
         self._changed = changed
-        self._ids = itertools.count()
+        self._hello = encode(Hello(front_end))
+        self._begun = begun
+        self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Inference]] = {}
-        self._running: set[int] = set()
-        self._socket: zmq.asyncio.Socket | None = None
+        self._channel: Channel | None = None
         self.ready = False
         self.model: ModelInfo | None = None
         """What the worker runs, or ran last; None until one has been ready."""
@@ -162,60 +177,59 @@ class Link:
             socket.set(zmq.SNDHWM, 0)
             socket.set(zmq.RCVHWM, 0)
             socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
-            monitor = socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
-            self._socket = socket
+            lost = asyncio.Event()
+            monitor = Channel(
+                socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED),
+                partial(self._take_event, lost),
+            )
+            self._channel = Channel(socket, self._take)
             socket.connect(self._address)
-            receiving = asyncio.create_task(self._receive(socket))
             try:
-                await self._until_disconnected(socket, monitor)
+                await lost.wait()
             finally:
-                receiving.cancel()
-                self._lose_worker()
                 socket.disable_monitor()
+                self._channel.close()
                 monitor.close()
-                socket.close()
+                self._lose_worker()
 
-    async def _until_disconnected(self, socket: zmq.asyncio.Socket, monitor: zmq.asyncio.Socket) -> None:
-        while True:
-            event = parse_monitor_message(await monitor.recv_multipart())["event"]
-            if event == zmq.EVENT_DISCONNECTED:
-                return
-            if event == zmq.EVENT_CONNECTED:
-                await socket.send(encode(Hello()))
+    def _take_event(self, lost: asyncio.Event, frames: list[bytes]) -> None:
+        event = parse_monitor_message(frames)["event"]
+        if event == zmq.EVENT_DISCONNECTED:
+            lost.set()
+        elif event == zmq.EVENT_CONNECTED and self._channel:
+            self._channel.send([self._hello])
 
     def _lose_worker(self) -> None:
         self.ready = False
         self.identities.clear()
-        self._socket = None
+        self._channel = None
         waiting, self._waiting = self._waiting, {}
         if waiting:
             log.warning("a device worker died with %d pictures: they are sent once more", len(waiting))
+        begun = self._begun()
         for job_id, future in waiting.items():
-            error = WorkerLostInBatch if job_id in self._running else WorkerLost
+            error = WorkerLostInBatch if job_id <= begun else WorkerLost
             if not future.done():
                 future.set_exception(error("the device worker died with this picture"))
-        self._running = set()
 
-    async def _receive(self, socket: zmq.asyncio.Socket) -> None:
-        while True:
-            match decode_to_front_end(await socket.recv()):
-                case Ready(model):
-                    self.model, self.ready = model, True
-                    self.identities.add(model.identity)
-                    self._changed.set()
-                case Stale(job_id):
-                    if (future := self._waiting.get(job_id)) and not future.done():
-                        future.set_exception(ModelChanged())
-                case Started(ids):
-                    self._running.update(ids)
-                case Answered() as answer:
-                    result = Inference(answer.captions, answer.queue_s, answer.inference_s, answer.batch_size)
-                    if (future := self._waiting.get(answer.id)) and not future.done():
-                        future.set_result(result)
-                case Failed(job_id, detail, expired):
-                    error = DeadlinePassed(detail) if expired else InferenceError(detail)
-                    if (future := self._waiting.get(job_id)) and not future.done():
-                        future.set_exception(error)
+    def _take(self, frames: list[bytes]) -> None:
+        message = decode_to_front_end(frames[0])
+        if isinstance(message, Ready):
+            self.model, self.ready = message.model, True
+            self.identities.add(message.model.identity)
+            self._changed.set()
+            return
+        future = self._waiting.get(message.id)
+        if future is None or future.done():
+            return
+        match message:
+            case Answered() as answer:
+                result = Inference(answer.captions, answer.queue_s, answer.inference_s, answer.batch_size)
+                future.set_result(result)
+            case Failed(_, detail, expired):
+                future.set_exception(DeadlinePassed(detail) if expired else InferenceError(detail))
+            case Stale():
+                future.set_exception(ModelChanged())
 
     async def submit(
         self, pixels: NDArray[np.uint8], identity: str, beam: int, deadline: float, alone: bool
@@ -231,7 +245,7 @@ class Link:
         future = self._waiting[job_id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                await self._send(Submit(job_id, identity, beam, deadline, alone), pixels.data.cast("B"))
+                self._send(Submit(job_id, identity, beam, deadline, alone), pixels.data.cast("B"))
                 return await future
         except ModelChanged:
             self.identities.discard(identity)
@@ -240,12 +254,11 @@ class Link:
             raise DeadlinePassed("no caption in time") from None
         finally:
             self._waiting.pop(job_id, None)
-            self._running.discard(job_id)
             if not future.done() or future.cancelled():
                 with contextlib.suppress(zmq.ZMQError, WorkerLost):
-                    await self._send(Cancel(job_id))
+                    self._send(Cancel(job_id))
 
-    async def _send(self, message: ToWorker, *frames: memoryview) -> None:
-        if self._socket is None:
+    def _send(self, message: ToWorker, *frames: memoryview) -> None:
+        if self._channel is None:
             raise WorkerLost("the device worker is gone")
-        await self._socket.send_multipart([encode(message), *frames], copy=False)
+        self._channel.send([encode(message), *frames])

@@ -34,7 +34,6 @@ from service.messages import (
     Hello,
     Ready,
     Stale,
-    Started,
     Submit,
     ToFrontEnd,
     decode_to_worker,
@@ -84,7 +83,7 @@ class Worker:
         self.outbox.bind("inproc://outbox")
         self.queue: BatchQueue | None = None
         self.models = Models(self._load, spec.request_timeout)
-        self.clients: set[bytes] = set()
+        self.clients: dict[bytes, int] = {}  # which front end is at the other end of a connection
         self.waiting_for_ready: set[bytes] = set()
         self.switching = threading.Event()
         self.under_way = 0  # batches on the device, and when the last one before them ended
@@ -111,7 +110,7 @@ class Worker:
         """Tell who has not heard of the present model; a reload has ended only when all front ends have."""
         if switching := self.switching.is_set():
             self.switching.clear()
-            self.waiting_for_ready |= self.clients
+            self.waiting_for_ready |= self.clients.keys()
         assert self.models.present
         ready = encode(Ready(self.models.present.info))
         while self.waiting_for_ready:
@@ -122,8 +121,9 @@ class Worker:
     def _receive(self, client: zmq.Frame, header: zmq.Frame, *frames: zmq.Frame) -> None:
         message = decode_to_worker(header.buffer)
         match message:
-            case Hello():
-                self.clients.add(client.bytes)
+            case Hello(front_end):
+                self.clients[client.bytes] = front_end
+                self.board.set_begun(self.spec.index, front_end, 0)
                 self.waiting_for_ready.add(client.bytes)
             case Submit() if self.queue:
                 job = Job(
@@ -182,9 +182,8 @@ class Worker:
         for identity in {job.identity for job in jobs}:  # two of them only around a reload
             part = [job for job in jobs if job.identity == identity]
             if engine := self.models.get(identity):
-                for client in {job.client for job in part}:
-                    ids = [job.id for job in part if job.client == client]
-                    answers.send_multipart([client, encode(Started(ids))])
+                for job in part:
+                    self.board.set_begun(self.spec.index, self.clients[job.client], job.id)
                 started = time.monotonic()
                 self.under_way += 1
                 outcomes = engine.begin(part, lambda: self.board.set_busy(self.spec.index, True))

@@ -161,7 +161,6 @@ def test_a_wrong_method(http: httpx.Client, measured: Measured) -> None:
         ("DELETE", "/health", {"GET", "HEAD"}),
         ("POST", "/health/live", {"GET", "HEAD"}),
         ("POST", "/metrics", {"GET"}),
-        ("BREW", "/caption", {"POST"}),
         ("OPTIONS", "/caption", {"POST"}),
         ("POST", "/static/page.js", {"GET", "HEAD"}),
         ("PUT", "/openapi.json", {"GET", "HEAD"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -99,6 +100,8 @@ def test_a_keep_alive_connection_serves_again_and_again(url: str) -> None:
     ("request_bytes", "statuses"),
     [
         (b"nonsense\r\n\r\n", (400,)),
+        (b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", (400,)),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", (400,)),  # TLS
         (b"GET / HTTP/1.1\r\n\r\n", (400,)),
         (b"GET / HTTP/1.1\r\nHost: a b/c\r\n\r\n", (400,)),
         (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", (400,)),
@@ -123,6 +126,47 @@ def test_a_keep_alive_connection_serves_again_and_again(url: str) -> None:
 )
 def test_what_is_not_http_is_refused_with_a_problem(url: str, request_bytes: bytes, statuses: tuple) -> None:
     assert_problem(exchange(url, request_bytes), *statuses)
+
+
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_requests_sent_ahead_are_answered_in_order(url: str) -> None:
+    upload = post(b"Content-Type: image/png\r\nContent-Length: %d\r\n" % len(picture()), picture())
+    last = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = exchange(url, upload + LIVE + last)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200", b"404"]
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nA\0: a\r\n\r\n",
+    ],
+)
+def test_what_came_before_nonsense_is_answered(url: str, after: bytes) -> None:
+    upload = post(b"Content-Type: image/png\r\nContent-Length: %d\r\n" % len(picture()), picture())
+    answer = exchange(url, upload + after)  # which waits for the close
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"]
+    assert b'"caption"' in answer
+
+
+def test_a_body_that_turns_to_nonsense_gets_one_answer(url: str) -> None:
+    chunked = post(b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n", b"3\r\nabc\r\n")
+    with connect(url) as client:
+        client.sendall(chunked)
+        time.sleep(0.2)  # by now the application waits for more of it
+        client.sendall(b"nonsense\r\n")
+        assert_problem(everything(client), 400)
+
+
+def test_a_head_in_single_bytes_is_taken(url: str) -> None:
+    with connect(url) as client:
+        for byte in LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"):
+            client.sendall(bytes([byte]))
+        assert b" 200 " in everything(client)
 
 
 def test_a_huge_upload_is_refused_before_it_is_read(url: str) -> None:

@@ -25,7 +25,6 @@ from service.messages import (
     Hello,
     Ready,
     Stale,
-    Started,
     Submit,
     ToFrontEnd,
     ToWorker,
@@ -74,10 +73,10 @@ class PlayedWorker:
 
 
 @contextlib.asynccontextmanager
-async def runner_of(*addresses: str) -> AsyncIterator[RemoteRunner]:
-    board = Board.private()
+async def runner_of(address: str, board: Board | None = None) -> AsyncIterator[RemoteRunner]:
+    board = board or Board.private()
     board.beat(0)
-    runner = RemoteRunner(addresses, board, patience_s=10)
+    runner = RemoteRunner([address], board, 0, patience_s=10)
     await runner.start()
     try:
         yield runner
@@ -100,16 +99,15 @@ def scenario(play: Callable[[str], Awaitable[None]], tmp_path: Path) -> None:
 @pytest.mark.parametrize("running", [True, False])
 def test_a_picture_whose_worker_dies_is_sent_once_more(tmp_path: Path, running: bool) -> None:
     async def play(address: str) -> None:
-        async with runner_of(address) as runner:
+        board = Board.private()
+        async with runner_of(address, board) as runner:
             assert runner.state == "loading"
             first = PlayedWorker(address)
             await first.greet()
             caption = asyncio.create_task(runner.caption(PIXELS, IDENTITY, 1, soon()))
             submit = await first.receive_submit()
             assert not submit.alone
-            if running:
-                await first.send(Started([submit.id]))
-                await asyncio.sleep(0.1)
+            board.set_begun(0, 0, submit.id if running else submit.id - 1)
             first.die()
             second = PlayedWorker(address)
             await second.greet()
@@ -202,7 +200,7 @@ def test_the_least_loaded_of_several_workers_gets_the_picture(tmp_path: Path) ->
         board = Board(np.zeros((), Board._layout(1, 2)))
         for n in range(2):
             board.beat(n)
-        runner = RemoteRunner(addresses, board, patience_s=10)
+        runner = RemoteRunner(addresses, board, 0, patience_s=10)
         await runner.start()
         for worker in workers:
             await worker.greet()
