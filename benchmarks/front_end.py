@@ -26,7 +26,6 @@ import psutil
 from upload_driver import Driver
 
 from service.board import Board
-from service.supervisor import DECODER_MEMORY
 
 UPLOAD_BYTES = 200_000
 BOUNDARY = b"------------------------d74496d66958873e"
@@ -101,7 +100,6 @@ def front_ends(target: str, count: int) -> Iterator[FrontEnds]:
         socket.create_server(("127.0.0.1", 0), backlog=2048) as listener,
     ):
         Board.create(Path(folder, "board"), count, 1)
-        variables = {"MALLOC_ARENA_MAX": "2", **(DECODER_MEMORY if target == "service" else {})}
         processes = [
             psutil.Popen(
                 [
@@ -110,7 +108,7 @@ def front_ends(target: str, count: int) -> Iterator[FrontEnds]:
                 ],
                 pass_fds=[listener.fileno()],
                 stderr=subprocess.DEVNULL,  # a line for each request, as the service writes it
-                env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder, **variables},
+                env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder, "MALLOC_ARENA_MAX": "2"},
             )
             for index in range(count)
         ]

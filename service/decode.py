@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from model import preprocessing
 from model.config import Preprocessing
+from model.memory import keep_small_blocks
 from service.errors import DeadlinePassed
 
 LARGE = 2_000_000  # pixels; those below take 20 ms at most
@@ -29,6 +30,7 @@ class DecodePool:
     """Turns uploads into the network's pixels."""
 
     def __init__(self, max_pixels: int) -> None:
+        keep_small_blocks()
         self._max_pixels = max_pixels
         threads = max(2, min(8, os.cpu_count() or 1))
         self._threads = ThreadPoolExecutor(threads, "decode")

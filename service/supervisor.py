@@ -16,8 +16,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -34,9 +34,6 @@ BACKLOG = 2048
 STOP_GRACE_S = 3.0
 HANG_MARGIN_S = 1.0  # a hung process is replaced once the requests it holds have passed their deadline
 MAX_BACKOFF_S = 5.0
-# Blocks of large pictures go back to the system when they are freed; the C library would keep them. Those of
-# small ones do not: to fault them in again for each picture costs as much as half of its decoding.
-DECODER_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(8 * 2**20)}
 
 log = logging.getLogger("captioner")
 
@@ -57,7 +54,6 @@ class Child:
     prepare: Callable[[], None]
     """Called before each start and after each end: what a gone process left on the board no longer holds."""
     descriptors: tuple[int, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
 
     async def run(self, metrics: Path) -> int:
@@ -75,7 +71,6 @@ class Child:
                 **os.environ,
                 "PROMETHEUS_MULTIPROC_DIR": str(metrics),
                 "MALLOC_ARENA_MAX": "2",
-                **self.variables,
             },
         )
         assert self.process.stdin is not None
@@ -201,9 +196,7 @@ class Supervisor:
             "addresses": self.addresses,
         }
         prepare = partial(self.board.forget_front_end, index)
-        return Child(
-            f"front-end-{index}", "service.frontend", spec, prepare, (listener.fileno(),), DECODER_MEMORY
-        )
+        return Child(f"front-end-{index}", "service.frontend", spec, prepare, (listener.fileno(),))
 
     async def _keep(self, child: Child) -> None:
         """Run a child process; start it again whenever it ends, later and later if it ends at once."""
