@@ -44,17 +44,25 @@ def batch_sizes(largest: int) -> list[int]:
 
 
 class BatchQueue:
-    """Jobs in order of arrival. One thread puts and cancels, another takes batches."""
+    """Jobs in order of arrival. One thread puts and cancels, another takes batches; or one does it all."""
 
-    def __init__(self, largest: int, decoding: Callable[[], int], on_expired: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        largest: int,
+        decoding: Callable[[], int],
+        on_expired: Callable[[Job], None],
+        take_in: Callable[[float | None], None] | None = None,
+    ) -> None:
         """
         :param largest: jobs in a batch
         :param decoding: how many admitted pictures are being decoded right now
         :param on_expired: told of each job that is dropped because its deadline has passed
+        :param take_in: where no other thread puts jobs, waits for some, for at most so many seconds, and does
         """
         self._largest = largest
         self._decoding = decoding
         self._on_expired = on_expired
+        self._take_in = take_in
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
 
@@ -73,11 +81,12 @@ class BatchQueue:
         """Wait for the next batch: live jobs, oldest first."""
         hold_until: float | None = None
         with self._changed:
+            self._look()
             while True:
                 self._drop_expired()
                 if not self._jobs:
                     hold_until = None
-                    self._changed.wait()
+                    self._wait(None)
                 elif self._jobs[0].alone:
                     return [self._jobs.popleft()], "alone"
                 elif len(self._jobs) >= self._largest:
@@ -87,13 +96,14 @@ class BatchQueue:
                 elif hold_until is None or not self._decoding():
                     return self._take(), "idle"
                 elif (left := hold_until - time.monotonic()) > 0:
-                    self._changed.wait(left)
+                    self._wait(left)
                 else:
                     return self._take(), "waited"
 
     def full_batch(self) -> list[Job]:
         """The next batch if there is a full one, without waiting for it; else nothing."""
         with self._changed:
+            self._look()
             self._drop_expired()
             first = list(islice(self._jobs, self._largest))
             if len(first) < self._largest or any(job.alone for job in first):
@@ -116,6 +126,17 @@ class BatchQueue:
                 finish(under_way)
                 under_way = following
             finish(under_way)
+
+    def _look(self) -> None:
+        """Have in what has come while the device was busy."""
+        if self._take_in:
+            self._take_in(0.0)
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._take_in:
+            self._take_in(seconds)
+        else:
+            self._changed.wait(seconds)
 
     def _take(self) -> list[Job]:
         run = 0

@@ -10,12 +10,13 @@ import asyncio
 import json
 import sys
 import uuid
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import MalformedRequest
 from service.problems import PROBLEM_JSON, to_problem
@@ -24,6 +25,7 @@ HEAD_S = 8.0  # for the head of a request to arrive, from the connection's start
 READ_S = 8.0  # for a client to take in what it was sent
 LINGER_S = 2.0  # for a client to notice the answer to an upload that was refused half-way
 MAX_HEAD_BYTES = 32_768
+MAX_AHEAD = 32  # requests of a connection that are not answered yet; the rest of them is not taken
 FORCED_STOP_S = 1
 
 
@@ -42,8 +44,8 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-class HeadTooLong(Exception):
-    """A request's head has more bytes than are taken."""
+class TooMuch(Exception):
+    """A request's head has more bytes than are taken, or there are too many before it."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -60,6 +62,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._read_timer: asyncio.TimerHandle | None = None
         self._head_bytes: int | None = None  # of a head that is arriving
         self._deaf = False  # what still comes is thrown away
+        self._unanswered: deque[RequestResponseCycle] = deque()
         self.upload_unread = False
         """Part of a request's body has not arrived yet, or never will."""
         super().connection_made(_Held(transport, self))  # type: ignore[arg-type]
@@ -69,6 +72,8 @@ class EdgeProtocol(HttpToolsProtocol):
         for timer in (self._head_timer, self._read_timer):
             if timer:
                 timer.cancel()
+        for cycle in self._unanswered:  # uvicorn tells the last one alone
+            _disconnect(cycle)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -96,12 +101,15 @@ class EdgeProtocol(HttpToolsProtocol):
     def _count(self, size: int, status: int) -> None:
         self._parsed_bytes += size
         if self._parsed_bytes > MAX_HEAD_BYTES:
-            raise HeadTooLong(status)
+            raise TooMuch(status)
 
     def on_headers_complete(self) -> None:
         self._head_bytes = None
+        if len(self._unanswered) == MAX_AHEAD:
+            raise TooMuch(400)
         super().on_headers_complete()
         self.upload_unread = True
+        self._unanswered.append(self.cycle)
 
     def on_message_complete(self) -> None:
         self.upload_unread = False
@@ -109,12 +117,13 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.transport.flush()
+        self._unanswered.popleft()
         super().on_response_complete()
         self._watch_head()
 
     def _watch_head(self) -> None:
         """Hold the client to a total time for what we wait for: a head, or the rest of an answered upload."""
-        waiting = self.cycle is None or self.cycle.response_complete
+        waiting = not self._unanswered
         if waiting and not self._head_timer:
             self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
         elif not waiting and self._head_timer:
@@ -148,18 +157,17 @@ class EdgeProtocol(HttpToolsProtocol):
         """Answer what is not HTTP with a problem document, and close."""
         reason = sys.exception()
         cause = reason.__context__ if reason else None
-        self._refuse(cause.status if isinstance(cause, HeadTooLong) else 400)
+        self._refuse(cause.status if isinstance(cause, TooMuch) else 400)
 
     def _refuse(self, status: int) -> None:
         self._deaf = True
-        if self.pipeline or (self.cycle and not self.cycle.response_complete and not self.upload_unread):
+        if len(self._unanswered) > self.upload_unread:
             self.cycle.keep_alive = False  # what came before is answered first, and that is all
             return
-        if not (self.cycle and self.upload_unread and self.cycle.response_started):
+        if not (self.upload_unread and self.cycle.response_started):
             self._send_problem(status)
-        if self.cycle and not self.cycle.response_complete:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        for cycle in self._unanswered:
+            _disconnect(cycle)
         self.upload_unread = True
         self.transport.close()
 
@@ -168,15 +176,18 @@ class EdgeProtocol(HttpToolsProtocol):
         error = MalformedRequest("this is not HTTP/1.1, or its method is unknown")
         problem: dict[str, Any] = to_problem(error, request_id)
         problem.update(status=status, title=HTTPStatus(status).phrase)
-        body = json.dumps(problem).encode()
-        head = (
-            STATUS_LINE[status]
-            + (
-                f"content-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
-                f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
-            ).encode()
+        body = json.dumps(problem)
+        rest = (
+            f"content-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
+            f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n{body}"
         )
-        self.transport.write(head + body)
+        self.transport.write(STATUS_LINE[status] + rest.encode())
+
+
+def _disconnect(cycle: RequestResponseCycle) -> None:
+    """Let whoever answers a request know that nobody will receive it."""
+    cycle.disconnected = True
+    cycle.message_event.set()
 
 
 class _Held:

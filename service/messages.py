@@ -21,12 +21,14 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 class Submit(msgspec.Struct, frozen=True, tag=True):
     """Front end → worker: caption this picture, ``alone`` if it was in a batch that its worker died with.
 
-    ``identity`` is that of the model whose preprocessing made the pixels. Ids are from 1 on, and rise."""
+    ``identity`` is that of the model whose preprocessing made the pixels. Ids are from 1 on, and rise;
+    times are seconds of :func:`time.monotonic`, which processes of one machine share."""
 
     id: int
     identity: str
     beam: int
     deadline: float
+    sent: float
     alone: bool
 
 

@@ -245,7 +245,8 @@ class Link:
         future = self._waiting[job_id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                self._send(Submit(job_id, identity, beam, deadline, alone), pixels.data.cast("B"))
+                submit = Submit(job_id, identity, beam, deadline, time.monotonic(), alone)
+                self._send(submit, pixels.data.cast("B"))
                 return await future
         except ModelChanged:
             self.identities.discard(identity)

@@ -1,8 +1,8 @@
-"""The device worker: a process that holds the model on one long-lived thread.
+"""The device worker: a process that holds the model.
 
-The main thread talks ZeroMQ and shows signs of life; the model thread takes batches from the queue and
-sends answers back through the main thread. A closed standard input means: the supervisor is gone or wants
-this process gone.
+One thread takes in what front ends send, runs batches and answers: handing a picture from thread to thread
+costs more than what waits meanwhile in the socket. Others show signs of life and follow the supervisor's
+orders; a closed standard input means that it is gone or wants this process gone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import zmq
@@ -44,7 +46,8 @@ from service.models import Model, Models, load_model
 from service.reload import IN_USE, LOADED, REFUSED, Order
 from service.settings import SettingsError
 
-HEARTBEAT_MS = 200
+HEARTBEAT_S = 0.2
+LOOK_S = 0.2  # at most, until a model that was loaded beside is taken over by a worker without work
 
 log = logging.getLogger("captioner.worker")
 
@@ -70,18 +73,18 @@ class WorkerSpec(msgspec.Struct, frozen=True):
 class Worker:
     """One device, its queue, and the socket that front ends reach it by."""
 
+    queue: BatchQueue
+
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
         self.board = Board.attach(Path(spec.board), spec.front_ends, spec.workers)
         self.metrics = Metrics()
-        self.context = zmq.Context()
-        self.socket = self.context.socket(zmq.ROUTER)
+        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
         self.socket.set(zmq.SNDHWM, 0)
         self.socket.set(zmq.RCVHWM, 0)  # admission bounds what is in flight
         self.socket.bind(spec.address)
-        self.outbox = self.context.socket(zmq.PULL)
-        self.outbox.bind("inproc://outbox")
-        self.queue: BatchQueue | None = None
+        self.poller = zmq.Poller()
+        self.poller.register(self.socket, zmq.POLLIN)
         self.models = Models(self._load, spec.request_timeout)
         self.clients: dict[bytes, int] = {}  # which front end is at the other end of a connection
         self.waiting_for_ready: set[bytes] = set()
@@ -89,22 +92,44 @@ class Worker:
         self.under_way = 0  # batches on the device, and when the last one before them ended
         self.finished = 0.0
 
-    def run(self) -> None:
+    def run(self) -> NoReturn:
         """Serve until the process ends."""
-        threading.Thread(target=self._model_thread, name="model", daemon=True).start()
-        poller = zmq.Poller()
-        poller.register(self.socket, zmq.POLLIN)
-        poller.register(self.outbox, zmq.POLLIN)
+        try:
+            self._serve()
+        except CheckpointError as error:
+            _refuse(f"checkpoint {self.spec.checkpoint}: {error}")
+        except SettingsError as error:
+            _refuse(str(error))
+        except BaseException:
+            log.exception("the device worker cannot go on")
+        os._exit(1)
+
+    def _serve(self) -> NoReturn:
+        engine = self.models.begin().engine
+        if not self.board.knows_pace(self.spec.index):
+            self._measure_pace(engine, engine.sizes[-1])
+        self.queue = BatchQueue(
+            engine.sizes[-1], lambda: self.board.decoding, self._say_expired, self._take_in
+        )
+        self.models.use()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        log.info("worker ready on %s", engine.device)
+        self.queue.serve(self._begin, self._finish, engine.overlaps)
+
+    def _beat(self) -> None:
         while True:
-            for socket, _ in poller.poll(HEARTBEAT_MS):
-                if socket is self.outbox:
-                    self.socket.send_multipart(self.outbox.recv_multipart(copy=False), copy=False)
-                else:
-                    self._receive(*self.socket.recv_multipart(copy=False))
-            if self.models.present:
-                self._say_ready()
-                self.models.forget_past()
-                self.board.beat(self.spec.index)
+            self.board.beat(self.spec.index)
+            time.sleep(HEARTBEAT_S)
+
+    def _take_in(self, seconds: float | None) -> None:
+        """Wait for messages, at most so long and not for ever, and do as they say."""
+        wait_s = LOOK_S if seconds is None else min(LOOK_S, seconds)
+        if self.poller.poll(math.ceil(1000 * wait_s)):
+            with suppress(zmq.Again):
+                while True:
+                    self._receive(*self.socket.recv_multipart(zmq.DONTWAIT, copy=False))
+        self._say_ready()
+        self.models.forget_past()
 
     def _say_ready(self) -> None:
         """Tell who has not heard of the present model; a reload has ended only when all front ends have."""
@@ -112,9 +137,8 @@ class Worker:
             self.switching.clear()
             self.waiting_for_ready |= self.clients.keys()
         assert self.models.present
-        ready = encode(Ready(self.models.present.info))
         while self.waiting_for_ready:
-            self.socket.send_multipart([self.waiting_for_ready.pop(), ready])
+            self._send(self.waiting_for_ready.pop(), Ready(self.models.present.info))
         if switching:
             self.board.set_reload_step(self.spec.index, IN_USE)
 
@@ -125,7 +149,7 @@ class Worker:
                 self.clients[client.bytes] = front_end
                 self.board.set_begun(self.spec.index, front_end, 0)
                 self.waiting_for_ready.add(client.bytes)
-            case Submit() if self.queue:
+            case Submit():
                 job = Job(
                     client=client.bytes,
                     id=message.id,
@@ -134,50 +158,20 @@ class Worker:
                     deadline=message.deadline,
                     alone=message.alone,
                     pixels=frames[0].buffer,
-                    queued_at=time.monotonic(),
+                    queued_at=message.sent,
                 )
                 self.queue.put(job)
-            case Cancel() if self.queue:
+            case Cancel():
                 self.queue.cancel(client.bytes, message.id)
 
-    def _model_thread(self) -> None:
-        try:
-            self._serve_batches()
-        except CheckpointError as error:
-            _refuse(f"checkpoint {self.spec.checkpoint}: {error}")
-        except SettingsError as error:
-            _refuse(str(error))
-        except BaseException:
-            log.exception("the device worker cannot go on")
-            os._exit(1)
+    def _send(self, client: bytes, message: ToFrontEnd) -> None:
+        self.socket.send_multipart([client, encode(message)])
 
-    def _serve_batches(self) -> None:
-        answers = self.context.socket(zmq.PUSH)
-        answers.set(zmq.SNDHWM, 0)
-        answers.connect("inproc://outbox")
+    def _say_expired(self, job: Job) -> None:
+        self._send(job.client, Failed(job.id, "the deadline passed while the picture waited", expired=True))
 
-        def send_expired(job: Job) -> None:
-            message = Failed(job.id, "the deadline passed while the picture waited", expired=True)
-            answers.send_multipart([job.client, encode(message)])
-
-        engine = self.models.begin().engine
-        if not self.board.knows_pace(self.spec.index):
-            self._measure_pace(engine, engine.sizes[-1])
-        self.queue = BatchQueue(engine.sizes[-1], lambda: self.board.decoding, send_expired)
-        self.models.use()
-        log.info("worker ready on %s", engine.device)
-
-        def begin(jobs: list[Job], reason: Reason) -> list[Batch]:
-            self.metrics.observe_batch(len(jobs), reason)
-            return self._begin(jobs, answers)
-
-        def finish(batches: list[Batch]) -> None:
-            for batch in batches:
-                self._finish(batch, answers)
-
-        self.queue.serve(begin, finish, engine.overlaps)
-
-    def _begin(self, jobs: list[Job], answers: zmq.Socket[bytes]) -> list[Batch]:
+    def _begin(self, jobs: list[Job], reason: Reason) -> list[Batch]:
+        self.metrics.observe_batch(len(jobs), reason)
         batches = []
         for identity in {job.identity for job in jobs}:  # two of them only around a reload
             part = [job for job in jobs if job.identity == identity]
@@ -190,10 +184,14 @@ class Worker:
                 batches.append(Batch(part, started, outcomes))
             else:
                 for job in part:
-                    answers.send_multipart([job.client, encode(Stale(job.id))])
+                    self._send(job.client, Stale(job.id))
         return batches
 
-    def _finish(self, batch: Batch, answers: zmq.Socket[bytes]) -> None:
+    def _finish(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            self._finish_batch(batch)
+
+    def _finish_batch(self, batch: Batch) -> None:
         outcomes = batch.outcomes()
         now = time.monotonic()
         self.under_way -= 1
@@ -208,7 +206,7 @@ class Worker:
                 message = Failed(job.id, outcome, expired=False)
             else:
                 message = Answered(job.id, outcome, batch.started - job.queued_at, seconds, len(batch.jobs))
-            answers.send_multipart([job.client, encode(message)])
+            self._send(job.client, message)
 
     def _load(self) -> Model:
         spec = self.spec

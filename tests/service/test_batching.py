@@ -70,6 +70,23 @@ def test_a_held_batch_takes_along_what_arrives() -> None:
     assert (ids(jobs), reason) == ([0, 1], "full")
 
 
+def test_one_thread_can_put_and_take() -> None:
+    arriving = [[], [job(0)], [job(1), job(2)]]
+    waits: list[float | None] = []
+
+    def take_in(seconds: float | None) -> None:
+        waits.append(seconds)
+        for new in arriving.pop(0) if arriving else []:
+            waiting.put(new)
+
+    waiting = BatchQueue(2, lambda: 0, [].append, take_in)
+    assert ids(waiting.next_batch()[0]) == [0]
+    assert waits == [0.0, None]  # what is there already, and then whatever comes
+    assert ids(waiting.full_batch()) == [1, 2]
+    assert waits == [0.0, None, 0.0]
+    assert waiting.full_batch() == []
+
+
 def test_an_expired_job_is_dropped_and_told() -> None:
     expired: list[Job] = []
     waiting = queue(expired=expired)

@@ -138,6 +138,11 @@ def test_requests_sent_ahead_are_answered_in_order(url: str) -> None:
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200", b"404"]
 
 
+def test_a_flood_of_requests_sent_ahead_is_cut_off(url: str) -> None:
+    answer = exchange(url, LIVE * 5000)  # which waits for the close
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"] * edge.MAX_AHEAD
+
+
 @pytest.mark.parametrize(
     "after",
     [
