@@ -54,7 +54,9 @@ class FreeDecoder(DecodePool):
 
     PIXELS = np.zeros((224, 224, 3), np.uint8)
 
-    async def decode(self, data: bytes, preprocessing: Preprocessing, deadline: float) -> NDArray[np.uint8]:
+    async def decode(
+        self, data: bytes, preprocessing: Preprocessing, deadline: float, alone: bool
+    ) -> NDArray[np.uint8]:
         return self.PIXELS
 
 

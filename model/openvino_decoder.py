@@ -14,6 +14,31 @@ from model.network import CaptionNetwork
 from model.vocabulary import END_ID, PAD_ID
 
 
+class Start(nn.Module):
+    """:meth:`CaptionNetwork.start` with plain tensors in and out.
+
+    The LSTM's state is zero before it: the weights of the state and of the forget gate are not read.
+    """
+
+    def __init__(self, network: CaptionNetwork) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList()
+        for index in range(network.lstm.num_layers):
+            of_input, _, bias = _layer(network.lstm, index)
+            enter, _, new, leave = zip(of_input.chunk(4), bias.chunk(4), strict=True)
+            weights, biases = zip(enter, new, leave, strict=True)
+            self.layers.append(_linear(torch.cat(weights), torch.cat(biases)))
+
+    def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, embed_size] → h and c, [L, B, hidden_size] each."""
+        hidden, cell = [embedding], []
+        for layer in self.layers:
+            enter, new, leave = layer(hidden[-1]).chunk(3, dim=1)  # [B, hidden_size] each
+            cell.append(torch.sigmoid(enter) * torch.tanh(new))
+            hidden.append(torch.sigmoid(leave) * torch.tanh(cell[-1]))
+        return torch.stack(hidden[1:]), torch.stack(cell)
+
+
 class Step(nn.Module):
     """:meth:`CaptionNetwork.step` with plain tensors in and out; one matrix product for all gates of a layer.
 

@@ -37,7 +37,7 @@ import openvino  # noqa: E402
 
 _GRAPHS = ("early", "late", "start", "greedy", "beam")
 _GRAPHS_OF_STEPS = ("early", "late", "start", "first", "step")  # where <start> is predicted
-_LAYOUT = 6  # of the graphs; another whenever what one of them takes or gives changes
+_LAYOUT = 7  # of the graphs; another whenever what one of them takes or gives changes
 _HINTS: dict[Precision, dict[str, str]] = {
     "float32": {},
     "mixed": {"early": "bf16"},
@@ -105,8 +105,7 @@ class OpenVinoNetwork:
 
     def greedy(self, seen: Values) -> list[Rows]:
         """What :func:`model.decoding.greedy` gives, in one run."""
-        embedding, *regions = seen
-        tokens, log_probs = self.run("greedy", *self.run("start", embedding), *regions)  # [B, t] each
+        tokens, log_probs = self.run("greedy", *seen)  # [B, t] each
         return _rows(tokens[:, None], log_probs[:, None])
 
     def beam(self, seen: Values, width: int) -> list[Rows]:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.config import Config
-from model.network import CaptionNetwork, Seen, State
-from model.openvino_decoder import BeamStep, GreedyStep, Step
+from model.network import CaptionNetwork, State
+from model.openvino_decoder import BeamStep, GreedyStep, Start, Step
 from model.vocabulary import PAD_ID, START_ID
 
 EARLY_SHARE = 0.75  # of the encoder's arithmetic, which is what ``mixed`` does in bfloat16
@@ -47,18 +47,6 @@ class _Late(nn.Module):
         return (seen.embedding,) if seen.regions is None else (seen.embedding, seen.regions)
 
 
-class _Start(nn.Module):
-    """:meth:`CaptionNetwork.start` with plain tensors in and out."""
-
-    def __init__(self, network: CaptionNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        state = self.network.start(Seen(embedding, None))
-        return state.h, state.c
-
-
 class _First(nn.Module):
     """:meth:`CaptionNetwork.first` with plain tensors in and out."""
 
@@ -84,18 +72,19 @@ def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     early, late = _split(network, pixels)
     reached = early(pixels)  # [B, C, H, W]
     embedding, *regions = late(reached)
-    h, c = _Start(network)(embedding)  # [L, B, hidden_size] each
+    h, c = Start(network)(embedding)  # [L, B, hidden_size] each
     tokens = torch.zeros(_TRACED_BATCH, dtype=torch.int64)  # [B]
     graphs = {
         "early": _convert(early, pixels),
         "late": _convert(late, reached),
-        "start": _convert(_Start(network), embedding),
+        "start": _convert(Start(network), embedding),
     }
     if config.decoding.predicts_start:
         graphs["first"] = _convert(_First(network), h, *regions)
         graphs["step"] = _convert(Step(network), tokens, h, c, *regions)
     else:
-        graphs["greedy"] = _greedy(GreedyStep(network, config.decoding), h, c, *regions)
+        start = _convert(Start(network), embedding)
+        graphs["greedy"] = _greedy(start, GreedyStep(network, config.decoding), h, c, *regions)
         graphs["beam"] = _beam(BeamStep(network, config.decoding), h, c, *regions)
     return graphs
 
@@ -112,9 +101,14 @@ def _split(network: CaptionNetwork, pixels: Tensor) -> tuple[_Early, _Late]:
     return _Early(network, units[:cut]), _Late(network, units[cut:])
 
 
-def _greedy(step: GreedyStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvino.Model:
-    """States h and c [L, B, hidden_size], and regions → tokens and log-probabilities, [B, t] each: a loop of
-    steps until every caption has ended."""
+def _greedy(
+    start: openvino.Model, step: GreedyStep, h: Tensor, c: Tensor, *regions: Tensor
+) -> openvino.Model:
+    """Embedding and regions → tokens and log-probabilities, [B, t] each: the decoder's start, and a loop of
+    steps until every caption has ended.
+
+    :param h: of shape [L, B, hidden_size], as c
+    """
     steps = len(step.ruled_out)
     said = torch.full((_TRACED_BATCH, steps), PAD_ID)  # [B, T]
     ended = torch.zeros(_TRACED_BATCH, dtype=torch.bool)  # [B]
@@ -123,23 +117,24 @@ def _greedy(step: GreedyStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvin
     _convert_plainly(body)
     _, word_in, h_in, c_in, said_in, ended_in, *regions_in = body.get_parameters()
     _, *carried, token, log_prob = [result.input(0).get_source_output() for result in body.get_results()]
-    inputs = [
-        ops.parameter(parameter.get_partial_shape(), parameter.get_element_type())
-        for parameter in (h_in, c_in, *regions_in)
+    looked = [
+        ops.parameter(parameter.get_partial_shape(), parameter.get_element_type()) for parameter in regions_in
     ]
-    batch = ops.gather(ops.shape_of(inputs[0], output_type="i64"), _constant([1]), _constant(0))  # [1]
+    h_first, c_first = (result.input_value(0).get_node() for result in start.get_results())
+    batch = ops.gather(ops.shape_of(h_first, output_type="i64"), _constant([1]), _constant(0))  # [1]
     words = ops.broadcast(_constant(START_ID), batch)
     said_by_none = ops.broadcast(_constant(PAD_ID), ops.concat([batch, _constant([steps])], 0))
     none_ended = ops.broadcast(_constant(False), batch)
     loop = ops.loop(_constant(steps), _constant(True))
     loop.set_function(body)
     loop.set_special_body_ports([0, 0])  # the position, and whether to go on
-    first = (words, inputs[0], inputs[1], said_by_none, none_ended)
+    first = (words, h_first, c_first, said_by_none, none_ended)
     for parameter, value, after in zip((word_in, h_in, c_in, said_in, ended_in), first, carried, strict=True):
         loop.set_merged_input(parameter, value.output(0), after)
-    for parameter, value in zip(regions_in, inputs[2:], strict=True):
+    for parameter, value in zip(regions_in, looked, strict=True):
         loop.set_invariant_input(parameter, value.output(0))
     slices = [loop.get_concatenated_slices(each, 0, 1, 1, -1, 1) for each in (token, log_prob)]
+    inputs = [*start.get_parameters(), *looked]
     return openvino.Model([ops.result(each) for each in slices], inputs, "greedy")
 
 

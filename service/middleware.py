@@ -93,18 +93,14 @@ class RequestContext:
         route = getattr(scope.get("route"), "path", "other")
         self.metrics.observe_request(route, status, seconds)
         quiet = route.startswith("/health") or route == "/metrics"
-        log.log(
-            logging.DEBUG if quiet else logging.INFO,
-            "%s %s %d",
-            scope["method"],
-            scope["path"],
-            status,
-            extra={
-                "request_id": scope["state"]["request_id"],
-                "ms": round(seconds * 1000, 1),
-                **scope["state"].get("log_fields", {}),
-            },
-        )
+        level = logging.DEBUG if quiet else logging.INFO
+        if not log.isEnabledFor(level):
+            return
+        state = scope["state"]
+        fields = {"request_id": state["request_id"], "ms": round(seconds * 1000, 1)}
+        if timing := state.get("timing"):
+            fields |= timing.model_dump(exclude={"total_ms"})
+        log.log(level, "%s %s %d", scope["method"], scope["path"], status, extra=fields)
 
 
 def _check_head(headers: Sequence[RawHeader], head: Mapping[bytes, bytes]) -> None:

@@ -44,7 +44,8 @@ class Pipeline:
                     raise NotReady("the service is loading")
                 decode_started = time.monotonic()
                 with self.admission.decoding():
-                    pixels = await self._decoder.decode(data, model.config.preprocessing, deadline)
+                    alone = self.admission.depth == 1
+                    pixels = await self._decoder.decode(data, model.config.preprocessing, deadline, alone)
                 decode_s = time.monotonic() - decode_started
                 with contextlib.suppress(ModelChanged):
                     inference = await self.runner.caption(pixels, model.identity, options.beam, deadline)

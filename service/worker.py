@@ -195,10 +195,6 @@ class Worker:
         outcomes = batch.outcomes()
         now = time.monotonic()
         self.under_way -= 1
-        self.board.set_busy(self.spec.index, self.under_way > 0)
-        # What was begun while another batch was on the device had it to itself only from then on.
-        self.board.record_pace(self.spec.index, now - max(batch.started, self.finished), len(batch.jobs))
-        self.finished = now
         seconds = now - batch.started
         for job, outcome in zip(batch.jobs, outcomes, strict=True):
             message: ToFrontEnd
@@ -207,6 +203,10 @@ class Worker:
             else:
                 message = Answered(job.id, outcome, batch.started - job.queued_at, seconds, len(batch.jobs))
             self._send(job.client, message)
+        self.board.set_busy(self.spec.index, self.under_way > 0)
+        # What was begun while another batch was on the device had it to itself only from then on.
+        self.board.record_pace(self.spec.index, now - max(batch.started, self.finished), len(batch.jobs))
+        self.finished = now
 
     def _load(self) -> Model:
         spec = self.spec

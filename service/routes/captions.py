@@ -69,7 +69,7 @@ async def caption(request: Request, options: Annotated[Options, Query()]) -> Res
     with state.admission.upload() as take:
         (data,) = [p async for p in read_pictures(request, "image", 1, limit, deadline, take)]
         result = await while_connected(request, state.pipeline.caption(data, options, started, deadline))
-    request.state.log_fields = result.timing.model_dump(exclude={"total_ms"})
+    request.state.timing = result.timing
     return _json(result)
 
 

@@ -123,7 +123,7 @@ async def predict(request: Request) -> Predictions | JSONResponse:
         return JSONResponse(WRONG_TYPE, 400)
     except (UnusableRequest, UnsupportedBody) as error:
         return JSONResponse({"errors": {"image": error.detail}, "message": MISSING}, 400)
-    request.state.log_fields = result.timing.model_dump(exclude={"total_ms"})
+    request.state.timing = result.timing
     found = [(result.caption, result.log_probability)]
     found += [(other.caption, other.log_probability) for other in result.alternatives or []]
     predictions = [

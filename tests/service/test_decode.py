@@ -26,7 +26,7 @@ def test_a_large_picture_whose_time_is_over_is_forgotten_when_its_thread_is_done
     pool = DecodePool(max_pixels=40_000_000)
 
     async def decode_in_vain() -> None:
-        await pool.decode(data, Preprocessing(), time.monotonic() + 0.1)
+        await pool.decode(data, Preprocessing(), time.monotonic() + 0.1, alone=True)
 
     with pytest.raises(DeadlinePassed) as error:
         asyncio.run(decode_in_vain())
