@@ -25,6 +25,7 @@ from model import checkpoint as checkpoints
 from model.bulk import caption_many
 from model.captioner import Captioner, resolve_engine
 from model.config import BUNDLED, Architecture, Config
+from model.memory import keep_small_blocks
 from model.network import CaptionNetwork
 from model.preprocessing import load_pixels
 from model.torch_network import TorchNetwork
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--encoder", help="the ancestor's model with this encoder, random, in its place")
     parser.add_argument("--pictures", type=int, default=64)
     arguments = parser.parse_args()
+    keep_small_blocks()  # as whoever decodes does, `captioner caption` and front ends
     files = sorted(path for path in arguments.folder.iterdir() if path.is_file())[: arguments.pictures]
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.checkpoint
