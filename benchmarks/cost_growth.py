@@ -22,7 +22,7 @@ from PIL import Image
 
 from model.captioner import Captioner, resolve_engine
 from model.config import BUNDLED
-from model.memory import keep_small_blocks
+from model.memory import PICTURES, keep_blocks
 from model.preprocessing import load_pixels
 
 MEGAPIXELS = (0.1, 0.3, 1, 3, 10, 20, 40)
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--plots", type=Path)
     arguments = parser.parse_args()
-    keep_small_blocks()  # as front ends do
+    keep_blocks(PICTURES)  # as front ends do
     files = sorted(path for path in arguments.folder.iterdir() if path.is_file())
     contents = [path.read_bytes() for path in files[:64]]
     captioner = Captioner.load(BUNDLED, engine=resolve_engine("auto", "cpu"))

@@ -31,7 +31,7 @@ from model.bulk import caption_many
 from model.caption import Caption
 from model.captioner import Captioner
 from model.config import BUNDLED
-from model.memory import keep_small_blocks
+from model.memory import MOST, keep_blocks
 from model.preprocessing import load_pixels
 
 ONE_BY_ONE, IN_BATCHES = "the model alone, one by one", "the model alone, in batches"
@@ -51,7 +51,7 @@ class Alone:
     """The model without a server, from a picture's bytes to its caption."""
 
     def __init__(self, pictures: dict[str, bytes]) -> None:
-        keep_small_blocks()
+        keep_blocks(MOST)
         self._captioner = Captioner.load(BUNDLED, engine="auto")
         self._pictures = pictures
         self.captions = dict(zip(pictures, self._texts(pictures.values()), strict=True))

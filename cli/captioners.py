@@ -35,9 +35,9 @@ def by_model(checkpoint: Path) -> Ask:
     """:raises CheckpointError: see :func:`model.checkpoint.load`"""
     from model.bulk import caption_many
     from model.captioner import Captioner, resolve_device
-    from model.memory import keep_small_blocks
+    from model.memory import MOST, keep_blocks
 
-    keep_small_blocks()
+    keep_blocks(MOST)
     captioner = Captioner.load(checkpoint, resolve_device("auto"), "auto")
     return lambda sources, beam: caption_many(captioner, sources, beam)
 

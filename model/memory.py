@@ -9,17 +9,17 @@ import sys
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 
-KEPT_BYTES = 8 * 2**20
-LARGE_BYTES = 4 * 2**20
+PICTURES = 4 * 2**20  # bytes of what small pictures take
+MOST = 32 * 2**20  # that glibc can be told; a network's values on a CPU are blocks of that size
 
 
-def keep_small_blocks() -> None:
-    """Keep the blocks of small pictures for the next ones, in this process from now on.
+def keep_blocks(size: int) -> None:
+    """Keep freed blocks of up to so many bytes for the next pictures, in this process from now on.
 
     Given back to the system and faulted in again for each picture, they cost as much as half of its
-    decoding. Blocks of large pictures do go back when they are freed; glibc by itself would keep them. Other
-    C libraries have no such choice.
+    decoding. Larger blocks do go back when they are freed; glibc by itself would come to keep them. Other C
+    libraries have no such choice.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
-        libc.mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+        libc.mallopt(_M_MMAP_THRESHOLD, size)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * size)  # as glibc has it

@@ -1,7 +1,7 @@
 """Decoding in a few threads: Pillow releases the interpreter, so the event loop goes on.
 
-Where nobody else waits, a small picture is decoded at once: handing it to a thread and back would take a
-sixth of the time. Large pictures have threads of their own, which give way: a stranger who sends the largest
+Where nobody else waits, a small JPEG is decoded at once: handing it to a thread and back would take a sixth
+of the time. Large pictures have threads of their own, which give way: a stranger who sends the largest
 that are taken, one after the other, delays a small one by little.
 """
 
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from model import preprocessing
 from model.config import Preprocessing
-from model.memory import keep_small_blocks
+from model.memory import PICTURES, keep_blocks
 from service.errors import DeadlinePassed
 
 LARGE = 2_000_000  # pixels; those below take 20 ms at most
-SMALL = 400_000  # pixels; those up to here take 2 to 8 ms
+SMALL, SMALL_BYTES = 400_000, 2**18  # pixels and bytes of a JPEG: 2 to 8 ms, 150 if it was made to take long
+JPEG = b"\xff\xd8\xff"
 NICENESS = 10
 
 
@@ -32,7 +33,7 @@ class DecodePool:
     """Turns uploads into the network's pixels."""
 
     def __init__(self, max_pixels: int) -> None:
-        keep_small_blocks()
+        keep_blocks(PICTURES)
         self._max_pixels = max_pixels
         threads = max(2, min(8, os.cpu_count() or 1))
         self._threads = ThreadPoolExecutor(threads, "decode")
@@ -47,8 +48,10 @@ class DecodePool:
         :raises PictureError: see :func:`model.preprocessing.load_pixels`
         :raises DeadlinePassed: not done by ``deadline``
         """
-        if alone and (pixels := self._decode_up_to(SMALL, data, config)) is not None:
-            return pixels
+        if alone and len(data) <= SMALL_BYTES and data.startswith(JPEG):
+            pixels = self._decode_up_to(SMALL, data, config)
+            if pixels is not None:
+                return pixels
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):

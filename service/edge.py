@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import uuid
 from collections import deque
@@ -18,7 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from service.errors import MalformedRequest
+from service.errors import HeadTooLarge, MalformedRequest
 from service.problems import PROBLEM_JSON, to_problem
 
 HEAD_S = 8.0  # for the head of a request to arrive, from the connection's start or the answer before it
@@ -27,6 +28,8 @@ LINGER_S = 2.0  # for a client to notice the answer to an upload that was refuse
 MAX_HEAD_BYTES = 32_768
 MAX_AHEAD = 32  # requests of a connection that are not answered yet; the rest of them is not taken
 FORCED_STOP_S = 1
+
+_UPGRADE = re.compile(rb"(?i)(\r\n)upgrade([ \t]*:)")
 
 
 def server_config(app: ASGIApp) -> uvicorn.Config:
@@ -44,8 +47,8 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-class TooMuch(Exception):
-    """A request's head has more bytes than are taken, or there are too many before it."""
+class Refused(Exception):
+    """A request that is HTTP, and not taken all the same."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -60,8 +63,9 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._head_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
-        self._head_bytes: int | None = None  # of a head that is arriving
+        self._framing: int | None = None  # bytes since a request began, or since the last of its body
         self._deaf = False  # what still comes is thrown away
+        self.lingering = False
         self._unanswered: deque[RequestResponseCycle] = deque()
         self.upload_unread = False
         """Part of a request's body has not arrived yet, or never will."""
@@ -69,49 +73,55 @@ class EdgeProtocol(HttpToolsProtocol):
         self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._head_timer, self._read_timer):
-            if timer:
-                timer.cancel()
         for cycle in self._unanswered:  # uvicorn tells the last one alone
             _disconnect(cycle)
         super().connection_lost(exc)
+        for timer in (self._head_timer, self._read_timer):
+            if timer:
+                timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        if self._head_bytes is not None and self._head_bytes > MAX_HEAD_BYTES:  # one line without an end
+        if self._framing is not None:
+            self._framing += len(data)
+        super().data_received(data if self.upload_unread else _without_upgrade(data))
+        if self._framing is not None and self._framing > MAX_HEAD_BYTES:  # one line without an end
             self._refuse(431 if self.url else 414)
         self._watch_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head_bytes = self._parsed_bytes = 0
+        self._framing = self._parsed_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
         self._count(len(url), 414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        if not self.upload_unread:  # a trailer is none of the head's
+            super().on_header(name, value)
         self._count(len(name) + len(value), 431)
 
     def _count(self, size: int, status: int) -> None:
         self._parsed_bytes += size
         if self._parsed_bytes > MAX_HEAD_BYTES:
-            raise TooMuch(status)
+            raise Refused(status)
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = None
-        if len(self._unanswered) == MAX_AHEAD:
-            raise TooMuch(400)
+        self._framing = 0
+        if len(self._unanswered) == MAX_AHEAD or self.parser.should_upgrade():
+            raise Refused(400)  # after an upgrade llhttp takes no body: the next request would begin in it
         super().on_headers_complete()
         self.upload_unread = True
         self._unanswered.append(self.cycle)
 
+    def on_body(self, body: bytes) -> None:
+        self._framing = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
+        self._framing = None
         self.upload_unread = False
         super().on_message_complete()
 
@@ -139,7 +149,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._read_timer:
+        if self._read_timer and not self.transport.is_closing():
             self._read_timer.cancel()
 
     def expect_reading(self) -> None:
@@ -148,18 +158,26 @@ class EdgeProtocol(HttpToolsProtocol):
             self._read_timer.cancel()
         self._read_timer = self.loop.call_later(READ_S, self._give_up)
 
+    @property
+    def may_still_send(self) -> bool:
+        """The client may be in the middle of something that we shall not read."""
+        return self._deaf or self.upload_unread
+
     def linger(self) -> None:
         """Say that no more will come, and throw away what the client still sends, for a moment."""
-        self._deaf = True
+        self._deaf = self.lingering = True
+        self.flow.resume_reading()
         self.loop.call_later(LINGER_S, self._give_up)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with a problem document, and close."""
         reason = sys.exception()
         cause = reason.__context__ if reason else None
-        self._refuse(cause.status if isinstance(cause, TooMuch) else 400)
+        self._refuse(cause.status if isinstance(cause, Refused) else 400)
 
     def _refuse(self, status: int) -> None:
+        if self._deaf:
+            return
         self._deaf = True
         if len(self._unanswered) > self.upload_unread:
             self.cycle.keep_alive = False  # what came before is answered first, and that is all
@@ -168,12 +186,15 @@ class EdgeProtocol(HttpToolsProtocol):
             self._send_problem(status)
         for cycle in self._unanswered:
             _disconnect(cycle)
-        self.upload_unread = True
         self.transport.close()
 
     def _send_problem(self, status: int) -> None:
         request_id = uuid.uuid4().hex
-        error = MalformedRequest("this is not HTTP/1.1, or its method is unknown")
+        error = (
+            MalformedRequest("this is not HTTP/1.1, its method is unknown, or it wants another protocol")
+            if status == 400
+            else HeadTooLarge(f"the head of a request may have at most {MAX_HEAD_BYTES:,} bytes")
+        )
         problem: dict[str, Any] = to_problem(error, request_id)
         problem.update(status=status, title=HTTPStatus(status).phrase)
         body = json.dumps(problem)
@@ -182,6 +203,13 @@ class EdgeProtocol(HttpToolsProtocol):
             f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n{body}"
         )
         self.transport.write(STATUS_LINE[status] + rest.encode())
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """What comes where a head is expected, with no wish in it for another protocol: there is none here."""
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    return _UPGRADE.sub(rb"\1x-other\2", head) + data[len(head) :] if _UPGRADE.search(head) else data
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:
@@ -217,9 +245,12 @@ class _Held:
         if self._head:
             self.write(b"")
 
+    def is_closing(self) -> bool:
+        return self._protocol.lingering or self._transport.is_closing()
+
     def close(self) -> None:
         self.flush()
-        if self._protocol.upload_unread and not self._transport.is_closing():
+        if self._protocol.may_still_send and not self._transport.is_closing():
             self._transport.write_eof()
             self._protocol.linger()
         else:

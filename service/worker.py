@@ -149,7 +149,7 @@ class Worker:
                 self.clients[client.bytes] = front_end
                 self.board.set_begun(self.spec.index, front_end, 0)
                 self.waiting_for_ready.add(client.bytes)
-            case Submit():
+            case Submit() if client.bytes in self.clients:
                 job = Job(
                     client=client.bytes,
                     id=message.id,
@@ -172,12 +172,12 @@ class Worker:
 
     def _begin(self, jobs: list[Job], reason: Reason) -> list[Batch]:
         self.metrics.observe_batch(len(jobs), reason)
+        for job in jobs:
+            self.board.set_begun(self.spec.index, self.clients[job.client], job.id)
         batches = []
         for identity in {job.identity for job in jobs}:  # two of them only around a reload
             part = [job for job in jobs if job.identity == identity]
             if engine := self.models.get(identity):
-                for job in part:
-                    self.board.set_begun(self.spec.index, self.clients[job.client], job.id)
                 started = time.monotonic()
                 self.under_way += 1
                 outcomes = engine.begin(part, lambda: self.board.set_busy(self.spec.index, True))

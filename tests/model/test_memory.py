@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from model.memory import LARGE_BYTES
+from model.memory import PICTURES
 from tests.pictures import picture
 
 MEASURE = """
@@ -17,10 +17,10 @@ import resource, sys
 from pathlib import Path
 import psutil
 from model.config import Preprocessing
-from model.memory import keep_small_blocks
+from model.memory import PICTURES, keep_blocks
 from model.preprocessing import load_pixels
 
-keep_small_blocks()
+keep_blocks(PICTURES)
 small, large = (Path(name).read_bytes() for name in sys.argv[1:])
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -44,4 +44,4 @@ def test_small_pictures_memory_is_kept_and_large_ones_goes_back(tmp_path: Path) 
     command = [sys.executable, "-c", MEASURE, str(small), str(large)]
     faults, kept = map(float, subprocess.check_output(command, text=True).split())
     assert faults < 20  # the pixels of one are 183 pages
-    assert kept < 4 * LARGE_BYTES
+    assert kept < 4 * PICTURES

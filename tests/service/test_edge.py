@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -165,6 +166,61 @@ def test_a_body_that_turns_to_nonsense_gets_one_answer(url: str) -> None:
         time.sleep(0.2)  # by now the application waits for more of it
         client.sendall(b"nonsense\r\n")
         assert_problem(everything(client), 400)
+
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+
+
+def test_a_wish_for_another_protocol_costs_no_upload(url: str) -> None:
+    """curl --http2 and Java's client have it with every request; it may be passed over (RFC 9110, 7.8)."""
+    headers = b"Content-Type: image/png\r\nContent-Length: %d\r\n" % len(picture())
+    last = LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    answer = exchange(url, post(headers + UPGRADE, picture()) + last)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200"]
+    assert b'"caption"' in answer
+
+
+def test_no_request_begins_in_the_body_of_one_that_wants_another_protocol(url: str) -> None:
+    start, end = post(UPGRADE + b"Content-Length: %d\r\n" % len(LIVE)).split(b"grade: h2c")
+    with connect(url) as client:
+        client.sendall(start)
+        time.sleep(0.2)
+        client.sendall(b"grade: h2c" + end)
+        time.sleep(0.2)
+        with suppress(OSError):
+            client.sendall(LIVE)
+        assert_problem(everything(client), 400)
+
+
+CHUNKED = post(b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n")
+
+
+def test_a_trailer_is_none_of_the_headers(url: str) -> None:
+    body = b"%x\r\n%b\r\n0\r\nX-Request-ID: trailer\r\n\r\n" % (len(picture()), picture())
+    answer = exchange(url, CHUNKED + body)
+    assert b" 200 " in answer
+    assert b"trailer" not in answer
+
+
+@pytest.mark.parametrize("start", [b"0\r\nA: ", b"0\r\n", b"3;a="])
+def test_a_flood_between_chunks_or_after_them_is_refused(url: str, start: bytes) -> None:
+    with connect(url) as client:
+        client.sendall(CHUNKED + b"3\r\nabc\r\n" + start)
+        with suppress(OSError):
+            for _ in range(100):
+                client.sendall((b"A: " + b"a" * 1000 + b"\r\n" if start == b"0\r\n" else b"a" * 1000) * 8)
+                time.sleep(0.01)
+        assert_problem(everything(client), 431)
+
+
+def test_a_head_that_grows_too_large_in_parts_gets_one_answer(url: str) -> None:
+    with connect(url) as client:
+        client.sendall(LIVE[:-2] + b"A: " + b"a" * 1000)
+        time.sleep(0.2)
+        client.sendall(b"\r\n" + b"A: a\r\n" * 8000)
+        answer = everything(client)
+    assert_problem(answer, 431)
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_a_head_in_single_bytes_is_taken(url: str) -> None:
