@@ -12,20 +12,20 @@ import re
 import sys
 import uuid
 from collections import deque
-from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from service.errors import HeadTooLarge, MalformedRequest
+from service.errors import AddressTooLong, HeadTooLarge, MalformedRequest, ServiceError
 from service.problems import PROBLEM_JSON, to_problem
 
 HEAD_S = 8.0  # for the head of a request to arrive, from the connection's start or the answer before it
 READ_S = 8.0  # for a client to take in what it was sent
 LINGER_S = 2.0  # for a client to notice the answer to an upload that was refused half-way
 MAX_HEAD_BYTES = 32_768
+TOO_LARGE = f"the head of a request may have at most {MAX_HEAD_BYTES:,} bytes"
 MAX_AHEAD = 32  # requests of a connection that are not answered yet; the rest of them is not taken
 FORCED_STOP_S = 1
 
@@ -47,18 +47,10 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-class Refused(Exception):
-    """A request that is HTTP, and not taken all the same."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
 class EdgeProtocol(HttpToolsProtocol):
     """One connection. Whatever a slow or stuck client does, it ends."""
 
-    transport: _Held  # type: ignore[assignment]
+    transport: _ResponseTransport  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._head_timer: asyncio.TimerHandle | None = None
@@ -69,7 +61,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._unanswered: deque[RequestResponseCycle] = deque()
         self.upload_unread = False
         """Part of a request's body has not arrived yet, or never will."""
-        super().connection_made(_Held(transport, self))  # type: ignore[arg-type]
+        super().connection_made(_ResponseTransport(transport, self))  # type: ignore[arg-type]
         self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,7 +79,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self._framing += len(data)
         super().data_received(data if self.upload_unread else _without_upgrade(data))
         if self._framing is not None and self._framing > MAX_HEAD_BYTES:  # one line without an end
-            self._refuse(431 if self.url else 414)
+            self._refuse(HeadTooLarge(TOO_LARGE) if self.url else AddressTooLong(TOO_LARGE))
         self._watch_head()
 
     def on_message_begin(self) -> None:
@@ -96,22 +88,24 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
-        self._count(len(url), 414)
+        self._count(len(url), AddressTooLong)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.upload_unread:  # a trailer is none of the head's
             super().on_header(name, value)
-        self._count(len(name) + len(value), 431)
+        self._count(len(name) + len(value), HeadTooLarge)
 
-    def _count(self, size: int, status: int) -> None:
+    def _count(self, size: int, error: type[ServiceError]) -> None:
         self._parsed_bytes += size
         if self._parsed_bytes > MAX_HEAD_BYTES:
-            raise Refused(status)
+            raise error(TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         self._framing = 0
-        if len(self._unanswered) == MAX_AHEAD or self.parser.should_upgrade():
-            raise Refused(400)  # after an upgrade llhttp takes no body: the next request would begin in it
+        if len(self._unanswered) == MAX_AHEAD:
+            raise MalformedRequest("too many requests were sent ahead of their answers")
+        if self.parser.should_upgrade():  # llhttp takes no body then: the next request would begin in it
+            raise MalformedRequest("there is no other protocol here")
         super().on_headers_complete()
         self.upload_unread = True
         self._unanswered.append(self.cycle)
@@ -173,9 +167,10 @@ class EdgeProtocol(HttpToolsProtocol):
         """Answer what is not HTTP with a problem document, and close."""
         reason = sys.exception()
         cause = reason.__context__ if reason else None
-        self._refuse(cause.status if isinstance(cause, Refused) else 400)
+        unknown = MalformedRequest("this is not HTTP/1.1, or its method is unknown")
+        self._refuse(cause if isinstance(cause, ServiceError) else unknown)
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, error: ServiceError) -> None:
         if self._deaf:
             return
         self._deaf = True
@@ -183,26 +178,19 @@ class EdgeProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False  # what came before is answered first, and that is all
             return
         if not (self.upload_unread and self.cycle.response_started):
-            self._send_problem(status)
+            self._send_problem(error)
         for cycle in self._unanswered:
             _disconnect(cycle)
         self.transport.close()
 
-    def _send_problem(self, status: int) -> None:
+    def _send_problem(self, error: ServiceError) -> None:
         request_id = uuid.uuid4().hex
-        error = (
-            MalformedRequest("this is not HTTP/1.1, its method is unknown, or it wants another protocol")
-            if status == 400
-            else HeadTooLarge(f"the head of a request may have at most {MAX_HEAD_BYTES:,} bytes")
-        )
-        problem: dict[str, Any] = to_problem(error, request_id)
-        problem.update(status=status, title=HTTPStatus(status).phrase)
-        body = json.dumps(problem)
+        body = json.dumps(to_problem(error, request_id))
         rest = (
             f"content-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
             f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n{body}"
         )
-        self.transport.write(STATUS_LINE[status] + rest.encode())
+        self.transport.write(STATUS_LINE[error.status] + rest.encode())
 
 
 def _without_upgrade(data: bytes) -> bytes:
@@ -218,7 +206,7 @@ def _disconnect(cycle: RequestResponseCycle) -> None:
     cycle.message_event.set()
 
 
-class _Held:
+class _ResponseTransport:
     """A transport that sends a response's head together with what follows it, and lets an answer be read.
 
     Closing a socket with unread data resets the connection, and a reset discards the answer on its way:

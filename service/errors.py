@@ -8,10 +8,11 @@ ServiceError
 ├── ReloadRunning       409  another is under way
 ├── CheckpointRefused   409  the one to be loaded cannot be used
 ├── UploadTooLarge      413  more bytes than the limit
+├── AddressTooLong      414  more bytes than a head may have
 ├── UnsupportedBody     415  neither multipart nor image/*
 ├── UnusableRequest     422  well formed, but a field is missing, unknown or out of range
 ├── QueueFull           429  as many pictures admitted as the limit allows, or as can be captioned in time
-├── HeadTooLarge        431  too many headers
+├── HeadTooLarge        431  too many headers, or too many bytes of them
 ├── NotReady            503  loading, draining, or no worker
 ├── WorkerLost          503  the worker died with this picture, twice
 └── DeadlinePassed      504  no answer in time
@@ -58,6 +59,10 @@ class CheckpointRefused(ServiceError):
 
 class UploadTooLarge(ServiceError):
     status, title, code = 413, "Upload too large", "upload-too-large"
+
+
+class AddressTooLong(ServiceError):
+    status, title, code = 414, "Address too long", "address-too-long"
 
 
 class UnsupportedBody(ServiceError):

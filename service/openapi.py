@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from model.errors import CaptionerError, InferenceError, TooManyPixels, UnreadablePicture, UnsupportedPicture
 from service.errors import (
+    AddressTooLong,
     CheckpointRefused,
     DeadlinePassed,
     HeadTooLarge,
@@ -76,16 +76,10 @@ def _response(status: int, errors: list[CaptionerError]) -> dict[str, Any]:
     return response
 
 
-class _UriTooLong(MalformedRequest):
-    """As :mod:`service.edge` says it."""
-
-    status, title = 414, HTTPStatus.REQUEST_URI_TOO_LONG.phrase
-
-
 # What any route answers when a request's head is at fault, before the route sees it.
 HEAD_PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: _response(400, [MalformedRequest("the Host header names no host")]),
-    414: _response(414, [_UriTooLong("this is not valid HTTP/1.1")]),
+    414: _response(414, [AddressTooLong("the head of a request may have at most 32,768 bytes")]),
     431: _response(431, [HeadTooLarge("at most 100 headers are taken")]),
 }
 
