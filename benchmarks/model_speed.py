@@ -23,8 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model import checkpoint as checkpoints
 from model.bulk import caption_many
+from model.calibration import measure_ranges, save_ranges
 from model.captioner import Captioner, resolve_engine
-from model.config import BUNDLED, Architecture, Config
+from model.config import BUNDLED, Architecture, Config, Precision
 from model.memory import MOST, keep_blocks
 from model.network import CaptionNetwork
 from model.preprocessing import load_pixels
@@ -51,7 +52,10 @@ def main() -> None:
         folder = arguments.checkpoint
         if arguments.encoder:
             folder = Path(name)
-            checkpoints.save(folder, of_random_weights(arguments.encoder))
+            checkpoint = of_random_weights(arguments.encoder)
+            checkpoints.save(folder, checkpoint)
+            pixels = [load_pixels(path, checkpoint.config.preprocessing) for path in files]
+            save_ranges(folder, measure_ranges(checkpoint.network.eval(), pixels))
         compare(folder, [path.read_bytes() for path in files])
 
 
@@ -71,7 +75,9 @@ def runners(folder: Path) -> dict[str, Captioner]:
     ways = {"PyTorch": Captioner.load(folder)}
     if resolve_engine("auto", "cpu") == "openvino":
         contents = checkpoints.read(folder)
-        for precision in ("float32", "mixed", "bfloat16"):
+        precisions: list[Precision] = ["float32", "mixed", "bfloat16"]
+        precisions += ["int8"] if contents.config.activation_ranges else []
+        for precision in precisions:
             ways[f"OpenVINO, {precision}"] = Captioner.on_openvino(contents, precision)
     return ways
 

@@ -16,7 +16,7 @@ from cli.listing import STDIN, pictures, printable
 from cli.metadata import NotWritten, describe_file
 from cli.resume import captioned, open_text
 from model.caption import MAX_BEAM
-from model.config import BUNDLED
+from model.config import BUNDLED, Precision
 
 ERASE = "\r\x1b[2K"  # takes the bar off its line; it is drawn again below what is then written there
 
@@ -53,6 +53,10 @@ def caption(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Checkpoint folder.", show_default="bundled")
     ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(help="Of the encoder; see captioner serve. int8 is fastest and changes some captions."),
+    ] = "auto",
     engine: Annotated[
         Literal["auto", "ray"],
         typer.Option(
@@ -99,7 +103,7 @@ def caption(
         others["--jsonl"] = jsonl and parquet
         if unfit := next((name for name, value in others.items() if value), None):
             raise typer.BadParameter("does not go with --engine ray", param_hint=unfit)
-        raise typer.Exit(_on_ray(paths, output, parquet, checkpoint, beam))
+        raise typer.Exit(_on_ray(paths, output, parquet, checkpoint, beam, precision))
     if parquet:
         raise typer.BadParameter("goes with --engine ray", param_hint="--parquet")
     paths = [str(Path(path)) for path in paths]  # a picture has one name, however it is given
@@ -112,13 +116,14 @@ def caption(
             done = captioned(Path(output), form)
         except OSError as error:
             raise typer.BadParameter(f"{output}: {error.strerror or error}", param_hint="--output") from None
-    if server and checkpoint:
-        raise typer.BadParameter("the service has its own", param_hint="--checkpoint")
+    own = {"--checkpoint": checkpoint is not None, "--precision": precision != "auto"}
+    if server and (unfit := next((name for name, value in own.items() if value), None)):
+        raise typer.BadParameter("the service has its own", param_hint=unfit)
 
     def names() -> Iterator[str]:
         return (name for name in pictures(paths) if name not in done)
 
-    ask = by_service(server, api_key) if server else by_model(checkpoint or BUNDLED)
+    ask = by_service(server, api_key) if server else by_model(checkpoint or BUNDLED, precision)
     failed, found = False, bool(done)
     with _destination(Path(output) if output else None) as to, _progress(names) as advance:
         above_bar = ERASE if advance and to.isatty() else ""
@@ -145,14 +150,21 @@ def caption(
     raise typer.Exit(1 if failed else 0)
 
 
-def _on_ray(paths: list[str], output: str | None, parquet: bool, checkpoint: Path | None, beam: int) -> int:
+def _on_ray(
+    paths: list[str],
+    output: str | None,
+    parquet: bool,
+    checkpoint: Path | None,
+    beam: int,
+    precision: Precision,
+) -> int:
     if not output:
         raise typer.BadParameter("--engine ray needs a folder to write to", param_hint="--output")
     if STDIN in paths:
         raise typer.BadParameter("--engine ray reads no standard input", param_hint="PATHS")
     from cli.on_ray import caption_on_ray
 
-    captioned, failed = caption_on_ray(paths, output, parquet, checkpoint, beam)
+    captioned, failed = caption_on_ray(paths, output, parquet, checkpoint, beam, precision)
     print(f"captioner: {captioned} captioned, {failed} failed; they are in {output}", file=sys.stderr)
     return 1 if failed else 0
 

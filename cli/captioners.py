@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cli.listing import STDIN
+from model.config import Precision
 from model.errors import CaptionerError
 
 if TYPE_CHECKING:
@@ -31,14 +32,17 @@ class Captioned(Protocol):
 Ask = Callable[[Iterator[Path | bytes], int], Iterator[Captioned | Exception]]
 
 
-def by_model(checkpoint: Path) -> Ask:
-    """:raises CheckpointError: see :func:`model.checkpoint.load`"""
+def by_model(checkpoint: Path, precision: Precision) -> Ask:
+    """
+    :raises CheckpointError: see :func:`model.checkpoint.load`
+    :raises CaptionerError: the precision cannot be had here
+    """
     from model.bulk import caption_many
     from model.captioner import Captioner, resolve_device
     from model.memory import MOST, keep_blocks
 
     keep_blocks(MOST)
-    captioner = Captioner.load(checkpoint, resolve_device("auto"), "auto")
+    captioner = Captioner.load(checkpoint, resolve_device("auto"), "auto", precision)
     return lambda sources, beam: caption_many(captioner, sources, beam)
 
 

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from cli.calibrate import calibrate
 from cli.caption import caption
 from cli.evaluate import evaluate
 from cli.import_legacy import import_legacy
@@ -35,6 +36,7 @@ cli.command("info")(info)
 cli.command("prepare")(prepare)
 cli.command("train")(train)
 cli.command("evaluate")(evaluate)
+cli.command("calibrate")(calibrate)
 cli.command("import-legacy")(import_legacy)
 
 

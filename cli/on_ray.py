@@ -29,7 +29,7 @@ from cli.listing import SUFFIXES, pictures
 from cli.parts import Parts, file_system
 from model.bulk import caption_many
 from model.captioner import Captioner, resolve_device
-from model.config import BUNDLED
+from model.config import BUNDLED, Precision
 from model.errors import CaptionerError
 
 PART = 256  # pictures; what a stop undoes at most, for each model
@@ -85,10 +85,10 @@ def _below(url: str) -> Iterator[str]:
 class Captioning:
     """A model somewhere in the cluster: paths in, a part file and two counts out."""
 
-    def __init__(self, checkpoint: str, beam: int, output: str, parquet: bool) -> None:
+    def __init__(self, checkpoint: str, beam: int, output: str, parquet: bool, precision: Precision) -> None:
         self._beam = beam
         self._captioner = Captioner.load(
-            Path(checkpoint) if checkpoint else BUNDLED, resolve_device("auto"), "auto"
+            Path(checkpoint) if checkpoint else BUNDLED, resolve_device("auto"), "auto", precision
         )
         self._parts = Parts(output, parquet)
 
@@ -131,7 +131,12 @@ def _fetch(url: str) -> bytes:
 
 
 def caption_on_ray(
-    inputs: list[str], output: str, parquet: bool, checkpoint: Path | None, beam: int
+    inputs: list[str],
+    output: str,
+    parquet: bool,
+    checkpoint: Path | None,
+    beam: int,
+    precision: Precision,
 ) -> tuple[int, int]:
     """Caption all that ``inputs`` name and ``output`` has no caption of → counts of captioned and failed.
 
@@ -155,14 +160,15 @@ def caption_on_ray(
             logging_level=logging.WARNING,
             include_dashboard=False,
         )
-        return _run(lists, (str(checkpoint.resolve()) if checkpoint else "", beam, output, parquet))
+        folder = str(checkpoint.resolve()) if checkpoint else ""
+        return _run(lists, (folder, beam, output, parquet, precision))
     except (RayError, ConnectionError) as error:
         raise CaptionerError(f"Ray gave up, what is captioned is kept: {error}") from None
     finally:
         ray.shutdown()
 
 
-def _run(lists: list[pyarrow.Table], arguments: tuple[str, int, str, bool]) -> tuple[int, int]:
+def _run(lists: list[pyarrow.Table], arguments: tuple[str, int, str, bool, Precision]) -> tuple[int, int]:
     DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
     gpus = int(ray.cluster_resources().get("GPU", 0))
     models = gpus or sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes())

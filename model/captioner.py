@@ -16,7 +16,7 @@ import numpy as np
 from model.caption import Caption, Word
 from model.config import Config, EngineName, Precision
 from model.contents import Contents, read
-from model.errors import InferenceError
+from model.errors import CaptionerError, InferenceError
 from model.vocabulary import END_ID, PAD_ID, Vocabulary, detokenize
 from model.words import Pixels, Rows
 
@@ -69,6 +69,18 @@ def resolve_engine(name: EngineName, device: str) -> EngineName:
     return name
 
 
+def needed_for(precision: Precision, engine: EngineName, device: str) -> str:
+    """What this precision needs and cannot have; empty where all is there.
+
+    :param engine: of :func:`resolve_engine`
+    """
+    if engine == "openvino" or precision in ("auto", "float32"):
+        return ""
+    if precision == "bfloat16":
+        return "OpenVINO, or a GPU" if device == "cpu" else ""
+    return "OpenVINO on a CPU"
+
+
 class Captioner:
     """Runs a checkpoint on one device. Not thread-safe: keep it on one thread."""
 
@@ -107,8 +119,14 @@ class Captioner:
     def load(
         cls, folder: Path, device: str = "cpu", engine: EngineName = "torch", precision: Precision = "auto"
     ) -> Captioner:
-        """:raises CheckpointError: see :func:`model.checkpoint.load`"""
-        if resolve_engine(engine, device) == "openvino":
+        """
+        :raises CheckpointError: see :func:`model.checkpoint.load`
+        :raises CaptionerError: the precision cannot be had with this engine and device
+        """
+        engine = resolve_engine(engine, device)
+        if needed := needed_for(precision, engine, device):
+            raise CaptionerError(f"precision {precision} needs {needed}")
+        if engine == "openvino":
             return cls.on_openvino(read(folder), precision)
         from model import checkpoint
 

@@ -66,6 +66,8 @@ def save(
 ) -> None:
     """Write a checkpoint folder; an older one at the same place stays whole until the new one is complete.
 
+    Its activation ranges are not written: nothing says that they are those of these weights.
+
     :param weights_type: float16 halves the file; float32 keeps every bit
     :raises OSError: the disk is full or not writable; nothing that stood in ``folder`` is lost
     """
@@ -82,6 +84,7 @@ def save(
     config = msgspec.structs.replace(
         checkpoint.config,
         vocabulary_size=len(checkpoint.vocabulary),
+        activation_ranges={},
         files={name: hashlib.sha256(contents[name]).hexdigest() for name in hashed},
     )
     contents[CONFIG] = msgspec.json.format(msgspec.json.encode(config), indent=2)

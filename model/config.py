@@ -15,7 +15,7 @@ WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabul
 BUNDLED = Path(__file__).parent / "bundled"
 
 EngineName = Literal["auto", "torch", "openvino"]
-Precision = Literal["auto", "float32", "mixed", "bfloat16"]
+Precision = Literal["auto", "float32", "mixed", "bfloat16", "int8"]
 
 
 class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +63,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of ``config.json``.
 
     ``files`` maps each other file of the checkpoint to its SHA-256; ``card`` holds what people ask of a
-    model (data, licence, scores) and is never needed to run it.
+    model (data, licence, scores) and is never needed to run it. ``activation_ranges`` says of the encoder's
+    convolutions, by their names in the network, between which values what goes into each lies; empty unless
+    they were measured (:mod:`model.calibration`), and needed for int8 alone.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decoding: Decoding = Decoding()
     files: dict[str, str] = {}
     card: dict[str, Any] = {}
+    activation_ranges: dict[str, tuple[float, float]] = {}
     format_version: int = FORMAT_VERSION
 
     @property

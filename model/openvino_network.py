@@ -37,7 +37,7 @@ import openvino  # noqa: E402
 
 _GRAPHS = ("early", "late", "start", "greedy", "beam")
 _GRAPHS_OF_STEPS = ("early", "late", "start", "first", "step")  # where <start> is predicted
-_LAYOUT = 7  # of the graphs; another whenever what one of them takes or gives changes
+_LAYOUT = 8  # of the graphs; another whenever what one of them takes or gives changes
 _HINTS: dict[Precision, dict[str, str]] = {
     "float32": {},
     "mixed": {"early": "bf16"},
@@ -55,7 +55,8 @@ class OpenVinoNetwork:
 
     The precision is that of the encoder, where the time goes; the decoder stays in float32. ``mixed`` is
     bfloat16 in the first three quarters of the encoder's work, where rounding costs the captions least.
-    ``auto`` is ``mixed`` where the CPU computes in bfloat16, else ``float32``.
+    ``int8`` has 8-bit integers in the convolutions of that part, and in the rest bfloat16 where the CPU
+    computes in it. ``auto`` is ``mixed`` on such a CPU, else ``float32``.
     """
 
     overlaps = False
@@ -66,14 +67,19 @@ class OpenVinoNetwork:
     ) -> None:
         """
         :param network: builds the network, in eval mode on the CPU; called only if there are no graphs yet
+        :raises CheckpointError: ``int8`` is wanted of a checkpoint without activation ranges
         """
+        has_bfloat16 = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._graphs = _graphs(config, network)
+        self._requests: dict[str, Any] = {}
         if precision == "auto":
-            has_bfloat16 = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             precision = "mixed" if has_bfloat16 else "float32"
-        self._requests = {
-            name: _compile(graph, _HINTS[precision].get(name, "f32"))
-            for name, graph in _graphs(config, network).items()
-        }
+        if precision == "int8":
+            from model.openvino_int8 import to_int8
+
+            to_int8(self._graphs["early"], config.activation_ranges)
+            precision = "bfloat16" if has_bfloat16 else "float32"
+        self._hints = _HINTS[precision]
         self.limits = config.decoding
         self._vocabulary_size = config.vocabulary_size
 
@@ -83,7 +89,7 @@ class OpenVinoNetwork:
     def encode(self, pixels: Pixels) -> Values:
         """What the decoder knows of the pictures: the embedding and, where there are any, the regions."""
         stacked = pixels if isinstance(pixels, np.ndarray) else np.stack(pixels)
-        early, late = self._requests["early"], self._requests["late"]
+        early, late = self._request("early"), self._request("late")
         early.infer([stacked], share_inputs=True)
         late.set_input_tensor(early.get_output_tensor())
         return _values(late.infer())
@@ -140,7 +146,13 @@ class OpenVinoNetwork:
 
     def run(self, graph: str, *inputs: NDArray[Any]) -> Values:
         """One of the graphs of :func:`model.openvino_trace.trace`."""
-        return _values(self._requests[graph].infer(list(inputs), share_inputs=True))
+        return _values(self._request(graph).infer(list(inputs), share_inputs=True))
+
+    def _request(self, graph: str) -> Any:
+        # Compiled when first wanted: most never ask for beams, and theirs take 60 MB and a tenth of a second.
+        if graph not in self._requests:
+            self._requests[graph] = _compile(self._graphs.pop(graph), self._hints.get(graph, "f32"))
+        return self._requests[graph]
 
 
 def _rows(tokens: NDArray[Any], log_probs: NDArray[Any]) -> list[Rows]:

@@ -75,7 +75,7 @@ def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     h, c = Start(network)(embedding)  # [L, B, hidden_size] each
     tokens = torch.zeros(_TRACED_BATCH, dtype=torch.int64)  # [B]
     graphs = {
-        "early": _convert(early, pixels),
+        "early": _named(_convert(early, pixels), early),
         "late": _convert(late, reached),
         "start": _convert(Start(network), embedding),
     }
@@ -152,6 +152,16 @@ def _beam(step: BeamStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvino.Mo
     _convert_plainly(graph)
     graph.get_parameters()[6].set_partial_shape(openvino.PartialShape([-1, -1]))
     graph.validate_nodes_and_infer_types()
+    return graph
+
+
+def _named(graph: openvino.Model, early: _Early) -> openvino.Model:
+    """Its convolutions called what they are called in the network."""
+    names = {module: name for name, module in early.network.named_modules()}
+    for operation in graph.get_ordered_ops():
+        if operation.get_type_name() in ("Convolution", "GroupConvolution"):
+            path = operation.get_friendly_name().partition("/")[0].removeprefix("__module.")
+            operation.set_friendly_name(names[early.get_submodule(path)])
     return graph
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.caption import Caption
-from model.captioner import Captioner, resolve_device, resolve_engine
+from model.captioner import Captioner, needed_for, resolve_device, resolve_engine
 from model.config import Config, EngineName, Precision
 from model.errors import InferenceError
 from service.batching import Job
@@ -159,6 +159,5 @@ def _check_engine(engine: EngineName, precision: Precision, device: str) -> None
         raise SettingsError(f"{wrong}openvino runs on the CPU, not on {device}")
     if engine == "openvino" and not find_spec("openvino"):
         raise SettingsError(f"{wrong}OpenVINO is not installed: pip install 'captioner[openvino]'")
-    if engine == "torch" and (precision == "mixed" or (precision == "bfloat16" and device == "cpu")):
-        where = "OpenVINO on a CPU" if precision == "mixed" else "OpenVINO, or a GPU"
-        raise SettingsError(f"setting --precision (CAPTIONER_PRECISION) is wrong: {precision} needs {where}")
+    if needed := needed_for(precision, engine, device):
+        raise SettingsError(f"setting --precision (CAPTIONER_PRECISION) is wrong: {precision} needs {needed}")

@@ -120,6 +120,8 @@ def test_values_that_are_not_finite_give_no_caption(engine: Engine, monkeypatch:
 def test_openvino_is_refused_on_a_gpu_and_bfloat16_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="CAPTIONER_PRECISION"):
         Engine(BUNDLED, "cpu", "torch", "bfloat16")
+    with pytest.raises(SettingsError, match="int8 needs OpenVINO on a CPU"):
+        Engine(BUNDLED, "cpu", "torch", "int8")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(SettingsError, match="CAPTIONER_ENGINE"):

@@ -67,6 +67,13 @@ def test_the_card_of_the_bundled_checkpoint(service: Service) -> None:
     assert "CIDEr" in card["card"]
 
 
+def test_int8_through_the_service() -> None:
+    here = Captioner.load(BUNDLED, engine="openvino", precision="int8")
+    expected = [entry.text for entry in caption_many(here, PICTURES) if isinstance(entry, Caption)]
+    with running("--precision", "int8") as service:
+        assert captions_of(service, 8) == expected
+
+
 def test_several_front_ends_and_devices_share_the_work() -> None:
     with running("--http-workers", "2", "--device", "cpu,cpu") as service:
         until(lambda: httpx.get(f"{service.url}/health", timeout=30).json()["device"] == "cpu,cpu")

@@ -1,0 +1,116 @@
+"""8-bit integers in the encoder: what goes into its convolutions, measured, kept, and used by OpenVINO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from msgspec.structs import replace
+from torch import nn
+
+from model import checkpoint as checkpoints
+from model.calibration import measure_ranges, save_ranges
+from model.captioner import Captioner
+from model.checkpoint import read
+from model.config import BUNDLED, Precision, load_config
+from model.errors import CaptionerError, CheckpointError
+from model.openvino_network import OpenVinoNetwork
+from model.preprocessing import load_pixels
+from tests.model.networks import SIZE, small_checkpoint
+
+SAMPLES = Path(__file__).parents[2] / "service" / "static" / "samples"
+
+
+def photos() -> np.ndarray:
+    """[B, S, S, 3]: the page's samples."""
+    preprocessing = load_config(BUNDLED).preprocessing
+    return np.stack([load_pixels(path, preprocessing) for path in sorted(SAMPLES.iterdir())])
+
+
+def on_openvino(precision: Precision) -> Captioner:
+    return Captioner.on_openvino(read(BUNDLED), precision)
+
+
+def test_ranges_are_the_mean_of_each_pictures_extremes() -> None:
+    network = small_checkpoint().network
+    pictures = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+    ranges = measure_ranges(network, pictures)
+    stem, *others = (name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    assert list(ranges) == others, "all but the one that looks at the pixels"
+    assert stem not in ranges
+    with torch.inference_mode():
+        normalised = network.normalise(torch.from_numpy(pictures))
+        after_stem = network.encoder.units()[0](normalised)  # [3, C, H, W]: what the first block sees
+    least, most = ranges[others[0]]
+    assert least == 0.0, "it comes out of a ReLU"
+    assert most == pytest.approx(after_stem.amax(dim=(1, 2, 3)).mean().item(), rel=1e-3)
+
+
+def test_no_pictures_or_no_finite_values_give_no_ranges() -> None:
+    network = small_checkpoint().network
+    with pytest.raises(ValueError, match="no pictures"):
+        measure_ranges(network, [])
+    with torch.no_grad():
+        next(network.encoder.units()[1].parameters()).fill_(torch.nan)
+    with pytest.raises(CheckpointError, match="not finite"):
+        measure_ranges(network, [np.zeros((SIZE, SIZE, 3), np.uint8)])
+
+
+def test_ranges_are_kept_in_a_checkpoint_and_not_handed_to_other_weights(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, small_checkpoint())
+    before = load_config(tmp_path)
+    save_ranges(tmp_path, {"a.convolution": (-1.5, 2.0)})
+    loaded = checkpoints.load(tmp_path)
+    assert loaded.config == replace(before, activation_ranges={"a.convolution": (-1.5, 2.0)})
+    assert loaded.config.revision == before.revision
+    checkpoints.save(tmp_path, loaded)
+    assert load_config(tmp_path) == before
+
+
+def test_int8_multiplies_integers_and_stays_near_the_exact_values() -> None:
+    pixels = photos()
+    embeddings = {p: on_openvino(p).network.encode(pixels)[0] for p in ("float32", "int8")}
+    error = np.linalg.norm(embeddings["int8"] - embeddings["float32"], axis=1)
+    size = np.linalg.norm(embeddings["float32"], axis=1)
+    assert (error > 0).all()
+    assert (error < 0.1 * size).all()
+    network = on_openvino("int8").network
+    assert isinstance(network, OpenVinoNetwork)
+    network.encode(pixels)
+    executed = network._requests["early"].get_compiled_model().get_runtime_model()
+    kinds = [
+        operation.get_rt_info()["runtimePrecision"].astype(str)
+        for operation in executed.get_ops()
+        if operation.get_rt_info()["layerType"].astype(str) == "Convolution"
+    ]
+    integers = sum(kind in ("i8", "u8") for kind in kinds)
+    assert integers == len(kinds) - 1, f"{integers} of {len(kinds)}: {kinds}"
+
+
+def test_an_int8_embedding_does_not_depend_on_the_batch() -> None:
+    pixels, network = photos(), on_openvino("int8").network
+    together = network.encode(pixels)
+    for row in range(len(pixels)):
+        alone = network.encode(pixels[row : row + 1])
+        assert all((one[0] == other[row]).all() for one, other in zip(alone, together, strict=True))
+
+
+def test_int8_needs_ranges_that_are_some() -> None:
+    contents = read(BUNDLED)
+    ranges = contents.config.activation_ranges
+    broken = {
+        "captioner calibrate": {},
+        "is none": {name: (high, low - 1) for name, (low, high) in ranges.items()},
+    }
+    for message, wrong in broken.items():
+        config = replace(contents.config, activation_ranges=wrong)
+        with pytest.raises(CheckpointError, match=message):
+            Captioner.on_openvino(contents._replace(config=config), "int8")
+
+
+@pytest.mark.parametrize("precision", ["int8", "mixed", "bfloat16"])
+def test_what_pytorch_cannot_do_on_a_cpu_is_said(precision: Precision) -> None:
+    with pytest.raises(CaptionerError, match=f"{precision} needs OpenVINO"):
+        Captioner.load(BUNDLED, "cpu", "torch", precision)
