@@ -59,6 +59,7 @@ bench: $(VENV)/.installed-dev
 	$(VENV)/bin/python benchmarks/model_speed.py $(PHOTOS) --encoder resnet152 --pictures 16
 	$(VENV)/bin/python benchmarks/start.py
 	$(VENV)/bin/python benchmarks/http_load.py $(PHOTOS)
+	$(VENV)/bin/python benchmarks/http_load.py $(PHOTOS) --clients 1 8 64 --precision int8
 	$(VENV)/bin/python benchmarks/kill_worker.py $(PHOTOS)
 	$(VENV)/bin/python benchmarks/front_end.py
 	$(VENV)/bin/python benchmarks/peers/run.py $(PHOTOS)

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import httpx
 from peers.driver import Load, make_requests
@@ -30,7 +30,7 @@ from peers.driver import Load, make_requests
 from model.bulk import caption_many
 from model.caption import Caption
 from model.captioner import Captioner
-from model.config import BUNDLED
+from model.config import BUNDLED, Precision
 from model.memory import MOST, keep_blocks
 from model.preprocessing import load_pixels
 
@@ -50,9 +50,9 @@ class Turn(NamedTuple):
 class Alone:
     """The model without a server, from a picture's bytes to its caption."""
 
-    def __init__(self, pictures: dict[str, bytes]) -> None:
+    def __init__(self, pictures: dict[str, bytes], precision: Precision) -> None:
         keep_blocks(MOST)
-        self._captioner = Captioner.load(BUNDLED, engine="auto")
+        self._captioner = Captioner.load(BUNDLED, engine="auto", precision=precision)
         self._pictures = pictures
         self.captions = dict(zip(pictures, self._texts(pictures.values()), strict=True))
 
@@ -139,11 +139,13 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64, 512])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a turn")
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto", help="of both")
     arguments = parser.parse_args()
     requests = make_requests(arguments.folder, "/caption", "image")
-    alone = Alone({name: (arguments.folder / name).read_bytes() for name, _ in requests})
+    pictures = {name: (arguments.folder / name).read_bytes() for name, _ in requests}
+    alone = Alone(pictures, arguments.precision)
     turns: dict[str, list[Turn]] = {}
-    with own_service() as (url, _):
+    with own_service("--precision", arguments.precision) as (url, _):
         for _ in range(arguments.rounds):
             taken = {
                 ONE_BY_ONE: alone.one_by_one(arguments.seconds),

@@ -72,8 +72,8 @@ def within_limit(picture: Path | bytes) -> Path | bytes | Image:
         size = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
         if size <= MAX_BYTES:
             return picture
-        from model.config import Preprocessing
-        from model.preprocessing import MAX_IMAGE_PIXELS, open_picture
+        from model.config import MAX_IMAGE_PIXELS, Preprocessing
+        from model.preprocessing import open_picture
 
         smaller = open_picture(picture, Preprocessing(image_size=LONGEST_SIDE // 2), MAX_IMAGE_PIXELS)
     except (OSError, CaptionerError):

@@ -147,9 +147,13 @@ class Captioner:
         self.network.record(batch)
 
     def warm_up(self, batch_sizes: Iterable[int]) -> None:
-        """Run every batch size once, so that no user waits for a first time; a GPU keeps a graph of each."""
+        """Run every batch size once, so that no user waits for a first time; a GPU keeps a graph of each.
+
+        The largest comes first: in the memory that it leaves the others find room, which the other way round
+        would each take their own.
+        """
         size = self.config.preprocessing.image_size
-        for batch in batch_sizes:
+        for batch in sorted(batch_sizes, reverse=True):
             self.record(batch)
             self.caption(np.zeros((batch, size, size, 3), dtype=np.uint8), [1] * batch)
 

@@ -13,6 +13,7 @@ from model.errors import CheckpointError
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocabulary.json", "README.md"
 BUNDLED = Path(__file__).parent / "bundled"
+MAX_IMAGE_PIXELS = 40_000_000  # of a picture, unless whoever decodes it is told otherwise
 
 EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "float32", "mixed", "bfloat16", "int8"]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from model.config import Preprocessing
+from model.config import MAX_IMAGE_PIXELS, Preprocessing
 
 try:
     import cykooz_resizer as fast
@@ -26,7 +26,6 @@ except ImportError:  # made for most machines, but not for Linux on ARM
 from model.errors import TooManyPixels, UnreadablePicture, UnsupportedPicture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-MAX_IMAGE_PIXELS = 40_000_000
 MAX_JPEG_SCANS = 32  # cameras and editors write 1 to about 12; each costs another pass over all pixels
 
 _MARKER = re.compile(

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model.config import BUNDLED, EngineName, Precision
+from model.config import BUNDLED, MAX_IMAGE_PIXELS, EngineName, Precision
 from model.errors import CaptionerError
-from model.preprocessing import MAX_IMAGE_PIXELS
 
 PREFIX = "CAPTIONER_"
 

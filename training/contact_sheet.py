@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
-from model.config import Preprocessing
-from model.preprocessing import MAX_IMAGE_PIXELS, open_picture
+from model.config import MAX_IMAGE_PIXELS, Preprocessing
+from model.preprocessing import open_picture
 from training.evaluation import Captioned, Evaluation
 from training.files import write_atomically
 

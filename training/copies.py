@@ -18,9 +18,9 @@ from pathlib import Path
 import msgspec
 from PIL import Image
 
-from model.config import Preprocessing
+from model.config import MAX_IMAGE_PIXELS, Preprocessing
 from model.errors import PictureError
-from model.preprocessing import MAX_IMAGE_PIXELS, open_picture
+from model.preprocessing import open_picture
 from training.files import write_atomically
 from training.layouts.prepared import IMAGES, JOURNAL
 from training.layouts.source import Example

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ import yaml
 from model.captioner import Captioner
 from model.config import BUNDLED
 from model.preprocessing import load_pixels
+from service.errors import NotReady
 from service.settings import SettingsError, load_settings
 from tests.pictures import picture
 from tests.service.processes import PATIENCE_S, Service, running, until
@@ -69,6 +71,16 @@ def test_the_contract_holds(service: Service, captions: list[str]) -> None:
     assert "<html" in httpx.get(f"{service.url}/", timeout=30).text
     answer = httpx.post(f"{service.url}/model/reload", timeout=30)
     assert answer.status_code == 403
+
+
+def test_a_reload_says_how_a_model_is_exchanged_on_ray() -> None:
+    from ray.serve.handle import DeploymentHandle
+
+    from service.ray_runner import RayRunner
+
+    runner = RayRunner(DeploymentHandle("Model", "captioner"))
+    with pytest.raises(NotReady, match="by deploying the application again"):
+        asyncio.run(runner.reload())
 
 
 def test_pictures_are_batched(service: Service) -> None:
