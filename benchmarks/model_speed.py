@@ -23,9 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model import checkpoint as checkpoints
 from model.bulk import caption_many
-from model.calibration import measure_ranges, save_ranges
+from model.calibration import measure_ranges
 from model.captioner import Captioner, resolve_engine
-from model.config import BUNDLED, Architecture, Config, Precision
+from model.config import BUNDLED, Architecture, Config, Precision, load_config
 from model.memory import MOST, keep_blocks
 from model.network import CaptionNetwork
 from model.preprocessing import load_pixels
@@ -55,7 +55,8 @@ def main() -> None:
             checkpoint = of_random_weights(arguments.encoder)
             checkpoints.save(folder, checkpoint)
             pixels = [load_pixels(path, checkpoint.config.preprocessing) for path in files]
-            save_ranges(folder, measure_ranges(checkpoint.network.eval(), pixels))
+            ranges = measure_ranges(checkpoint.network.eval(), pixels)
+            checkpoints.save_ranges(folder, load_config(folder), ranges)
         compare(folder, [path.read_bytes() for path in files])
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.listing import pictures, printable
-from cli.progress import bar_on_terminal
-from model.errors import CaptionerError, PictureError
+from model.errors import CaptionerError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,13 +35,14 @@ def calibrate(
         captioner calibrate photos --checkpoint runs/mine
     """
     from model import checkpoint as checkpoints
-    from model.calibration import measure_ranges, save_ranges
+    from model.calibration import measure_ranges
     from model.captioner import resolve_engine
 
-    found = list(pictures(paths))
-    found = found[:: -(-len(found) // MOST) or 1]
-    held_out = [Path(name) for name in found[HELD_OUT - 1 :: HELD_OUT]]
-    measured = [Path(name) for name in found if Path(name) not in held_out]
+    found = [Path(name) for name in pictures(paths)]
+    if len(found) > MOST:
+        found = [found[number * len(found) // MOST] for number in range(MOST)]
+    held_out = found[HELD_OUT - 1 :: HELD_OUT]
+    measured = [path for number, path in enumerate(found, 1) if number % HELD_OUT]
     loaded = checkpoints.load(checkpoint)
     used = 0
 
@@ -52,46 +52,54 @@ def calibrate(
             yield each
             used += 1
 
+    ranges = measure_ranges(loaded.network, pixels())
+    if not ranges:
+        raise CaptionerError("none of these is a picture that can be read")
     try:
-        ranges = measure_ranges(loaded.network, pixels())
-    except ValueError:
-        raise CaptionerError("none of these is a picture that can be read") from None
-    try:
-        save_ranges(checkpoint, ranges)
+        checkpoints.save_ranges(checkpoint, loaded.config, ranges)
     except OSError as error:
         raise CaptionerError(f"{checkpoint} cannot be written: {error.strerror}") from None
     print(f"{checkpoint}: ranges of {len(ranges)} convolutions, from {used} pictures")
-    if held_out and resolve_engine("auto", "cpu") == "openvino":
+    if resolve_engine("auto", "cpu") == "openvino":
         same, compared = _compare(checkpoint, held_out)
-        print(f"int8 gives {same} of {compared} other pictures the caption that float32 gives them")
+        if compared:
+            print(f"int8 gives {same} of {compared} other pictures the caption that float32 gives them")
 
 
-def _readable(files: list[Path], preprocessing: Preprocessing) -> Iterator[NDArray[np.uint8]]:
-    from model.preprocessing import load_pixels
+def _readable(paths: list[Path], preprocessing: Preprocessing) -> Iterator[NDArray[np.uint8]]:
+    from cli.progress import bar_on_terminal
+    from model.bulk import decode
 
-    with bar_on_terminal("measuring", len(files)) as advance:
-        for file in files:
-            try:
-                yield load_pixels(file, preprocessing)
-            except (PictureError, OSError) as error:
-                why = (error.strerror if isinstance(error, OSError) else None) or error
-                print(f"captioner: {printable(str(file))}: {why}", file=sys.stderr)
-            advance()
+    with bar_on_terminal("measuring", len(paths)) as advance:
+        for path in paths:
+            decoded = decode(path, preprocessing)
+            if isinstance(decoded, CaptionerError):
+                _report(path, decoded)
+            else:
+                yield decoded
+            if advance:
+                advance()
 
 
-def _compare(checkpoint: Path, files: list[Path]) -> tuple[int, int]:
-    """How many captions int8 leaves as they are, of how many."""
+def _compare(checkpoint: Path, paths: list[Path]) -> tuple[int, int]:
+    """How many captions int8 leaves as they are, of how many that float32 gives."""
     from model.bulk import caption_many
     from model.captioner import Captioner
 
     precisions: tuple[Precision, ...] = ("float32", "int8")
     exact, rounded = (
-        list(caption_many(Captioner.load(checkpoint, "cpu", "openvino", precision), files))
+        list(caption_many(Captioner.load(checkpoint, "cpu", "openvino", precision), paths))
         for precision in precisions
     )
-    pairs = [
-        (one.text, other.text)
-        for one, other in zip(exact, rounded, strict=True)
-        if not isinstance(one, CaptionerError) and not isinstance(other, CaptionerError)
-    ]
-    return sum(one == other for one, other in pairs), len(pairs)
+    same = compared = 0
+    for path, one, other in zip(paths, exact, rounded, strict=True):
+        if isinstance(one, CaptionerError):
+            _report(path, one)
+        else:
+            compared += 1
+            same += not isinstance(other, CaptionerError) and other.text == one.text
+    return same, compared
+
+
+def _report(path: Path, error: CaptionerError) -> None:
+    print(f"captioner: {printable(str(path))}: {error}", file=sys.stderr)

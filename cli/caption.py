@@ -55,7 +55,10 @@ def caption(
     ] = None,
     precision: Annotated[
         Precision,
-        typer.Option(help="Of the encoder; see captioner serve. int8 is fastest and changes some captions."),
+        typer.Option(
+            help="Of the encoder; see captioner serve. int8 is fastest on a CPU with VNNI, and changes some "
+            "captions."
+        ),
     ] = "auto",
     engine: Annotated[
         Literal["auto", "ray"],
@@ -202,8 +205,6 @@ def _write(name: str, text: str) -> str:
 def _progress(names: Callable[[], Iterator[str]]) -> AbstractContextManager[Callable[[], None] | None]:
     """A progress bar where there is a terminal to show it on, giving a function that moves it on by one."""
     total = sum(1 for _ in names()) if sys.stderr.isatty() else 0
-    if total < 2:
-        return nullcontext()
-    from cli.progress import bar
+    from cli.progress import bar_on_terminal
 
-    return bar("captioning", total)
+    return bar_on_terminal("captioning", total)

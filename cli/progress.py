@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-def bar_on_terminal(title: str, total: int) -> AbstractContextManager[Callable[[], None]]:
-    """As :func:`bar`; nothing is shown where standard error is no terminal, or of fewer than two."""
-    return bar(title, total) if total > 1 and sys.stderr.isatty() else nullcontext(lambda: None)
+def bar_on_terminal(title: str, total: int) -> AbstractContextManager[Callable[[], None] | None]:
+    """As :func:`bar`; nothing where standard error is no terminal, or of fewer than two."""
+    return bar(title, total) if total > 1 and sys.stderr.isatty() else nullcontext()
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def caption_many(
 
         def decode_next() -> list[NDArray[np.uint8] | CaptionerError] | None:
             batch = list(islice(remaining, batch_size))
-            return list(threads.map(lambda s: _decode(s, captioner.config.preprocessing), batch)) or None
+            return list(threads.map(lambda s: decode(s, captioner.config.preprocessing), batch)) or None
 
         with ThreadPoolExecutor(1, "ahead") as ahead:
             coming = ahead.submit(decode_next)
@@ -48,7 +48,8 @@ def caption_many(
                 yield from results()
 
 
-def _decode(source: Source, preprocessing: Preprocessing) -> NDArray[np.uint8] | CaptionerError:
+def decode(source: Source, preprocessing: Preprocessing) -> NDArray[np.uint8] | CaptionerError:
+    """Its pixels, uint8 [S, S, 3], or why there are none."""
     try:
         return load_pixels(source() if callable(source) else source, preprocessing)
     except CaptionerError as error:

@@ -6,27 +6,22 @@ Inference", calls it calibration.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.config import CONFIG, load_config
 from model.errors import CheckpointError
 from model.network import CaptionNetwork
 
-Ranges = dict[str, tuple[float, float]]
-
 
 @torch.inference_mode()
-def measure_ranges(network: CaptionNetwork, pictures: Iterable[NDArray[np.uint8]]) -> Ranges:
+def measure_ranges(
+    network: CaptionNetwork, pictures: Iterable[NDArray[np.uint8]]
+) -> dict[str, tuple[float, float]]:
     """Least and most of what goes into each convolution, on average over the pictures: a few outliers of a
     few pictures would cost the values of all others their precision.
 
@@ -34,8 +29,8 @@ def measure_ranges(network: CaptionNetwork, pictures: Iterable[NDArray[np.uint8]
 
     :param network: in eval mode, on the CPU
     :param pictures: uint8 [S, S, 3] each, like those that will be captioned; some hundred are enough
+    :returns: by the convolutions' names in the network; nothing of no pictures
     :raises CheckpointError: what the network computes is not finite
-    :raises ValueError: there are no pictures
     """
     seen: dict[str, list[Tensor]] = {}
     names = {module: name for name, module in network.named_modules()}
@@ -56,8 +51,6 @@ def measure_ranges(network: CaptionNetwork, pictures: Iterable[NDArray[np.uint8]
     finally:
         for hook in hooks:
             hook.remove()
-    if not seen:
-        raise ValueError("no pictures to measure with")
     ranges = {name: torch.stack(extremes).mean(0) for name, extremes in seen.items()}  # [2] each
     if not all(torch.isfinite(extremes).all() for extremes in ranges.values()):
         raise CheckpointError("what the encoder computes is not finite")
@@ -66,19 +59,3 @@ def measure_ranges(network: CaptionNetwork, pictures: Iterable[NDArray[np.uint8]
 
 def _short(value: Tensor) -> float:
     return float(f"{value.item():.4g}")
-
-
-def save_ranges(folder: Path, ranges: Ranges) -> None:
-    """Write them into a checkpoint's ``config.json``, whole or not at all.
-
-    :raises CheckpointError: see :func:`model.config.load_config`
-    :raises OSError: the folder is not writable, or the disk full
-    """
-    config = msgspec.structs.replace(load_config(folder), activation_ranges=ranges)
-    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder) as incoming:
-        written = Path(incoming) / CONFIG
-        with written.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(config), indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        written.replace(folder / CONFIG)

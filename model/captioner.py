@@ -62,6 +62,11 @@ def resolve_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def device_for(precision: Precision) -> str:
+    """Where nothing else is said: the CPU for what only it can do, else as :func:`resolve_device`."""
+    return "cpu" if precision in ("mixed", "int8") else resolve_device("auto")
+
+
 def resolve_engine(name: EngineName, device: str) -> EngineName:
     """``auto`` is OpenVINO on a CPU where it is installed, else PyTorch; any other name stays as it is."""
     if name == "auto":
@@ -76,9 +81,10 @@ def needed_for(precision: Precision, engine: EngineName, device: str) -> str:
     """
     if engine == "openvino" or precision in ("auto", "float32"):
         return ""
-    if precision == "bfloat16":
-        return "OpenVINO, or a GPU" if device == "cpu" else ""
-    return "OpenVINO on a CPU"
+    if precision == "bfloat16" and device != "cpu":
+        return ""
+    where = "OpenVINO, or a GPU" if precision == "bfloat16" else "OpenVINO on a CPU"
+    return where if find_spec("openvino") else f"{where}: pip install 'captioner[openvino]'"
 
 
 class Captioner:
@@ -147,7 +153,8 @@ class Captioner:
         self.network.record(batch)
 
     def warm_up(self, batch_sizes: Iterable[int]) -> None:
-        """Run every batch size once, so that no user waits for a first time; a GPU keeps a graph of each.
+        """Run every batch size once, greedily, so that no user waits for a first time; a GPU keeps a graph of
+        each. Beam search has its first time under OpenVINO when it is first asked for.
 
         The largest comes first: in the memory that it leaves the others find room, which the other way round
         would each take their own.

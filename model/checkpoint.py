@@ -16,13 +16,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from model.config import CARD, CONFIG, VOCABULARY, WEIGHTS, Config
+from model.config import CARD, CONFIG, VOCABULARY, WEIGHTS, Config, load_config
 from model.contents import Contents, load_vocabulary, read
 from model.errors import CheckpointError
 from model.network import CaptionNetwork
 from model.vocabulary import Vocabulary
 
-__all__ = ["Checkpoint", "Contents", "build", "load", "load_vocabulary", "read", "save"]
+__all__ = ["Checkpoint", "Contents", "build", "load", "load_vocabulary", "read", "save", "save_ranges"]
 
 
 class Checkpoint(msgspec.Struct):
@@ -87,8 +87,28 @@ def save(
         activation_ranges={},
         files={name: hashlib.sha256(contents[name]).hexdigest() for name in hashed},
     )
-    contents[CONFIG] = msgspec.json.format(msgspec.json.encode(config), indent=2)
+    contents[CONFIG] = _text(config)
     folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder, contents)
+
+
+def save_ranges(folder: Path, config: Config, ranges: dict[str, tuple[float, float]]) -> None:
+    """Write activation ranges into the ``config.json`` of the checkpoint that they were measured with.
+
+    :param config: as that checkpoint had it
+    :raises CheckpointError: another one lies there by now, or none
+    :raises OSError: the folder is not writable, or the disk full
+    """
+    if load_config(folder).files != config.files:
+        raise CheckpointError(f"{folder} holds another checkpoint by now: nothing was written")
+    _replace(folder, {CONFIG: _text(msgspec.structs.replace(config, activation_ranges=ranges))})
+
+
+def _text(config: Config) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(config), indent=2)
+
+
+def _replace(folder: Path, contents: dict[str, bytes]) -> None:
     # Written in full beside the old files before any of those is replaced. The folder itself stays: it may
     # be a mount point, and training keeps its own files in it.
     with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder) as incoming:

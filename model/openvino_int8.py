@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import openvino
 from numpy.typing import NDArray
@@ -11,38 +9,35 @@ from openvino import opset13 as ops
 
 from model.errors import CheckpointError
 
-_LEAST = 1e-6  # of a range: a convolution may see nothing but zeros
+_LEAST, _MOST = 1e-6, 1e30  # of a range: a convolution may see nothing but zeros; float32 ends not far beyond
 
 
 def to_int8(graph: openvino.Model, ranges: dict[str, tuple[float, float]]) -> None:
-    """Round input and weights of each convolution that has a range to 256 values; OpenVINO then multiplies
-    integers. Its sums stay exact, so values do not depend on the batch.
+    """Round input and weights of each convolution but the first to 256 values; OpenVINO then multiplies
+    integers. Values do not depend on the batch. A CPU without VNNI may cut sums of two products off.
 
     The input's values are spread from zero where none is negative, else evenly around it; the weights' around
     zero for each output channel. Grouped convolutions stay as they are.
 
     :param ranges: of :func:`model.calibration.measure_ranges`
-    :raises CheckpointError: there is none for any convolution, or one is no range
+    :raises CheckpointError: another convolution than the first has none, or one is no range
     """
-    found = False
-    for operation in graph.get_ordered_ops():
+    convolutions = [each for each in graph.get_ordered_ops() if each.get_type_name() == "Convolution"]
+    if not all(each.get_friendly_name() in ranges for each in convolutions[1:]):
+        raise CheckpointError(
+            "int8 needs activation ranges, which this checkpoint lacks: `captioner calibrate` measures them"
+        )
+    for operation in convolutions[1:]:
         name = operation.get_friendly_name()
-        if operation.get_type_name() != "Convolution" or name not in ranges:
-            continue
         low, high = ranges[name]
-        if not -math.inf < low <= high < math.inf:
+        if not -_MOST < low <= high < _MOST:
             raise CheckpointError(f"the activation range of {name}, {low} to {high}, is none")
-        found = True
         most = max(-low, high, _LEAST)
         least = 0.0 if low >= 0 else -most * 128 / 127  # -128 to 127
         _round(operation.input(0), np.array(least, np.float32), np.array(most, np.float32), 256)
         weights = operation.input_value(1).get_node().get_data()  # [out, in, height, width]
         largest = np.maximum(np.abs(weights).max(axis=(1, 2, 3), keepdims=True), _LEAST).astype(np.float32)
         _round(operation.input(1), -largest, largest, 255)
-    if not found:
-        raise CheckpointError(
-            "int8 needs activation ranges, which this checkpoint lacks: `captioner calibrate` measures them"
-        )
 
 
 def _round(into: openvino.Input, low: NDArray[np.float32], high: NDArray[np.float32], levels: int) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from model.config import WEIGHTS, Config, Precision
@@ -151,7 +152,8 @@ class OpenVinoNetwork:
     def _request(self, graph: str) -> Any:
         # Compiled when first wanted: most never ask for beams, and theirs take 60 MB and a tenth of a second.
         if graph not in self._requests:
-            self._requests[graph] = _compile(self._graphs.pop(graph), self._hints.get(graph, "f32"))
+            self._requests[graph] = _compile(self._graphs[graph], self._hints.get(graph, "f32"))
+            del self._graphs[graph]
         return self._requests[graph]
 
 
@@ -224,6 +226,7 @@ def _installed_folder() -> Path:
 
 def _key(config: Config) -> str:
     """Changes with whatever the graphs depend on: weights, sizes, normalisation, and who made them."""
+    config = replace(config, activation_ranges={})  # int8 comes in when they are loaded
     made_of = f"{config.identity} {_LAYOUT} {openvino.__version__} {version('torch')}".encode()
     return hashlib.sha256(made_of).hexdigest()[:24]
 

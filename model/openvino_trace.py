@@ -156,12 +156,13 @@ def _beam(step: BeamStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvino.Mo
 
 
 def _named(graph: openvino.Model, early: _Early) -> openvino.Model:
-    """Its convolutions called what they are called in the network."""
-    names = {module: name for name, module in early.network.named_modules()}
+    """Its convolutions called what they are called in the network, which only int8 asks for."""
+    names = {f"__module.units.{path}": module for path, module in early.units.named_modules()}
+    in_network = {module: name for name, module in early.network.named_modules()}
     for operation in graph.get_ordered_ops():
-        if operation.get_type_name() in ("Convolution", "GroupConvolution"):
-            path = operation.get_friendly_name().partition("/")[0].removeprefix("__module.")
-            operation.set_friendly_name(names[early.get_submodule(path)])
+        module = names.get(operation.get_friendly_name().partition("/")[0])
+        if isinstance(module, nn.Conv2d) and operation.get_type_name() == "Convolution":
+            operation.set_friendly_name(in_network[module])
     return graph
 
 

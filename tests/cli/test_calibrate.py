@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from cli.calibrate import _compare
+from model import checkpoint as checkpoints
 from model.config import BUNDLED, load_config
 from tests.pictures import picture
 from tests.service.processes import CAPTIONER
@@ -45,13 +47,14 @@ def test_a_checkpoint_captions_in_int8_once_it_is_calibrated(checkpoint: Path, p
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "captioner calibrate" in refused.stderr
-    (photos / "1.jpg").write_bytes(b"no picture")
+    (photos / "1.jpg").write_bytes(b"no picture")  # measured with
+    (photos / "3.jpg").write_bytes(b"no picture")  # held out
     done = captioner("calibrate", photos, "--checkpoint", checkpoint)
     assert done.returncode == 0, done.stderr
-    assert "1.jpg: " in done.stderr
-    measured, compared = done.stdout.splitlines()
-    assert measured.endswith("from 5 pictures")
-    assert re.fullmatch(r"int8 gives [0-2] of 2 other pictures .+", compared)
+    assert [line.partition(".jpg: ")[0][-1] for line in done.stderr.splitlines()] == ["1", "3"]
+    ranges, compared = done.stdout.splitlines()
+    assert ranges.endswith("from 5 pictures")
+    assert re.fullmatch(r"int8 gives [01] of 1 other pictures .+", compared)
     assert load_config(checkpoint).activation_ranges
     captioned = captioner(*caption)
     assert captioned.returncode == 0, captioned.stderr
@@ -65,6 +68,15 @@ def test_without_a_picture_nothing_is_written(checkpoint: Path, tmp_path: Path) 
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "none of these is a picture" in done.stderr
     assert (checkpoint / "config.json").read_bytes() == before
+
+
+def test_captions_that_int8_changes_are_counted(checkpoint: Path, photos: Path) -> None:
+    config = load_config(checkpoint)
+    of_bundled = load_config(BUNDLED).activation_ranges
+    nothing_fits = dict.fromkeys(of_bundled, (0.0, 1e-6))
+    checkpoints.save_ranges(checkpoint, config, nothing_fits)
+    paths = sorted(photos.iterdir())
+    assert _compare(checkpoint, paths) == (0, len(paths))
 
 
 def test_a_service_has_its_own_precision(photos: Path) -> None:

@@ -32,6 +32,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_heavy_imports_wait_for_their_command() -> None:
+    heavy = {"torch", "numpy", "PIL", "rich.progress", "openvino", "fastapi"}
+    program = f"import sys, cli.main; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_folder_gives_one_json_line_a_picture(folder: Path) -> None:
     done = captioner("caption", str(folder), "--jsonl")
     assert (done.returncode, done.stderr) == (0, b"")

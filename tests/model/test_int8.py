@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from torch import nn
 
 from model import checkpoint as checkpoints
-from model.calibration import measure_ranges, save_ranges
+from model.calibration import measure_ranges
 from model.captioner import Captioner
 from model.checkpoint import read
 from model.config import BUNDLED, Precision, load_config
@@ -48,10 +48,9 @@ def test_ranges_are_the_mean_of_each_pictures_extremes() -> None:
     assert most == pytest.approx(after_stem.amax(dim=(1, 2, 3)).mean().item(), rel=1e-3)
 
 
-def test_no_pictures_or_no_finite_values_give_no_ranges() -> None:
+def test_no_pictures_give_no_ranges_and_values_that_are_not_finite_are_said() -> None:
     network = small_checkpoint().network
-    with pytest.raises(ValueError, match="no pictures"):
-        measure_ranges(network, [])
+    assert measure_ranges(network, []) == {}
     with torch.no_grad():
         next(network.encoder.units()[1].parameters()).fill_(torch.nan)
     with pytest.raises(CheckpointError, match="not finite"):
@@ -61,12 +60,18 @@ def test_no_pictures_or_no_finite_values_give_no_ranges() -> None:
 def test_ranges_are_kept_in_a_checkpoint_and_not_handed_to_other_weights(tmp_path: Path) -> None:
     checkpoints.save(tmp_path, small_checkpoint())
     before = load_config(tmp_path)
-    save_ranges(tmp_path, {"a.convolution": (-1.5, 2.0)})
+    ranges = {"a.convolution": (-1.5, 2.0)}
+    checkpoints.save_ranges(tmp_path, before, ranges)
     loaded = checkpoints.load(tmp_path)
-    assert loaded.config == replace(before, activation_ranges={"a.convolution": (-1.5, 2.0)})
+    assert loaded.config == replace(before, activation_ranges=ranges)
     assert loaded.config.revision == before.revision
     checkpoints.save(tmp_path, loaded)
     assert load_config(tmp_path) == before
+    checkpoints.save(tmp_path, small_checkpoint(seed=1))
+    after = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(CheckpointError, match="another checkpoint"):
+        checkpoints.save_ranges(tmp_path, before, ranges)
+    assert (tmp_path / "config.json").read_bytes() == after
 
 
 def test_int8_multiplies_integers_and_stays_near_the_exact_values() -> None:
@@ -97,17 +102,60 @@ def test_an_int8_embedding_does_not_depend_on_the_batch() -> None:
         assert all((one[0] == other[row]).all() for one, other in zip(alone, together, strict=True))
 
 
-def test_int8_needs_ranges_that_are_some() -> None:
-    contents = read(BUNDLED)
-    ranges = contents.config.activation_ranges
-    broken = {
-        "captioner calibrate": {},
-        "is none": {name: (high, low - 1) for name, (low, high) in ranges.items()},
-    }
-    for message, wrong in broken.items():
-        config = replace(contents.config, activation_ranges=wrong)
+def test_int8_on_a_resnet_stays_near_the_exact_values() -> None:
+    checkpoint = small_checkpoint()
+    pictures = np.random.default_rng(0).integers(0, 256, (8, SIZE, SIZE, 3), dtype=np.uint8)
+    ranges = measure_ranges(checkpoint.network, pictures)
+    config = replace(checkpoint.config, activation_ranges=ranges)
+    exact, rounded = (
+        OpenVinoNetwork(config, lambda: checkpoint.network, precision).encode(pictures)[0]
+        for precision in ("float32", "int8")
+    )
+    assert 0 < np.linalg.norm(rounded - exact) < 0.1 * np.linalg.norm(exact)
+
+
+def test_int8_needs_ranges_that_are_some_of_all_convolutions() -> None:
+    checkpoint = small_checkpoint()
+    ranges = measure_ranges(checkpoint.network, [np.full((SIZE, SIZE, 3), 90, np.uint8)])
+    name = next(iter(ranges))
+    lacks, is_none = "captioner calibrate", f"range of {name}, .+ is none"
+    cases = [
+        (lacks, {}),
+        (lacks, {name: ranges[name]}),
+        (is_none, {**ranges, name: (1.0, 0.0)}),
+        (is_none, {**ranges, name: (0.0, 1e300)}),
+    ]
+    for message, wrong in cases:
+        config = replace(checkpoint.config, activation_ranges=wrong)
         with pytest.raises(CheckpointError, match=message):
-            Captioner.on_openvino(contents._replace(config=config), "int8")
+            OpenVinoNetwork(config, lambda: checkpoint.network, "int8")
+
+
+def test_calibrating_makes_no_graphs_anew(graph_cache: Path) -> None:
+    contents = read(BUNDLED)
+    Captioner.on_openvino(contents, "int8")
+    uncalibrated = contents._replace(config=replace(contents.config, activation_ranges={}))
+    Captioner.on_openvino(uncalibrated, "float32")
+    assert len(list(graph_cache.iterdir())) == 1
+
+
+def test_a_graph_that_could_not_be_compiled_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = small_checkpoint()
+    captioner = Captioner(
+        checkpoint.config,
+        checkpoint.vocabulary,
+        OpenVinoNetwork(checkpoint.config, lambda: checkpoint.network, "float32"),
+    )
+    pixels = np.full((1, SIZE, SIZE, 3), 90, np.uint8)
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("model.openvino_network._compile", no_memory)
+        with pytest.raises(MemoryError):
+            captioner.caption(pixels, [3])
+    assert isinstance(captioner.caption(pixels, [3])[0], list)
 
 
 @pytest.mark.parametrize("precision", ["int8", "mixed", "bfloat16"])

@@ -26,14 +26,6 @@ from tests.model.networks import random_seen, small_checkpoint
 SAMPLES = Path(__file__).parents[2] / "service" / "static" / "samples"
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder for graphs, empty, and none of the installation's."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "prefix", str(tmp_path / "nowhere"))
-    return tmp_path / "captioner"
-
-
 def openvino(precision: Precision) -> Captioner:
     return Captioner.on_openvino(read(BUNDLED), precision)
 
@@ -53,7 +45,7 @@ def pixels(torch_captioner: Captioner) -> np.ndarray:
 
 @pytest.mark.parametrize("beam", [1, 4])
 def test_float32_gives_pytorchs_captions(
-    cache: Path, torch_captioner: Captioner, pixels: np.ndarray, beam: int
+    graph_cache: Path, torch_captioner: Captioner, pixels: np.ndarray, beam: int
 ) -> None:
     beams = [beam] * len(pixels)
     expected = torch_captioner.caption(pixels, beams)
@@ -68,7 +60,7 @@ def test_float32_gives_pytorchs_captions(
 
 @pytest.mark.parametrize("precision", ["float32", "mixed", "bfloat16", "int8"])
 def test_a_caption_does_not_depend_on_its_batch(
-    cache: Path, pixels: np.ndarray, precision: Precision
+    graph_cache: Path, pixels: np.ndarray, precision: Precision
 ) -> None:
     captioner = openvino(precision)
     together = captioner.caption(pixels, [1] * len(pixels))
@@ -119,14 +111,14 @@ def test_its_searches_are_those_of_decoding(
     assert not found.log_probs[5].sum().isfinite()
 
 
-def test_graphs_are_kept_and_damaged_ones_made_again(cache: Path, pixels: np.ndarray) -> None:
+def test_graphs_are_kept_and_damaged_ones_made_again(graph_cache: Path, pixels: np.ndarray) -> None:
     def caption() -> str:
         (captions,) = openvino("auto").caption(pixels[:1], [1])
         assert isinstance(captions, list)
         return captions[0].text
 
     first = caption()
-    (kept,) = cache.iterdir()
+    (kept,) = graph_cache.iterdir()
     made = (kept / "early.xml").stat().st_mtime_ns
     assert caption() == first
     assert (kept / "early.xml").stat().st_mtime_ns == made
@@ -136,17 +128,17 @@ def test_graphs_are_kept_and_damaged_ones_made_again(cache: Path, pixels: np.nda
 
 
 def test_graphs_that_came_with_the_installation_are_used(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    graph_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     openvino("auto")
     (tmp_path / "prefix" / "share").mkdir(parents=True)
-    cache.rename(tmp_path / "prefix" / "share" / "captioner")
+    graph_cache.rename(tmp_path / "prefix" / "share" / "captioner")
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
     openvino("auto")
-    assert not cache.exists()
+    assert not graph_cache.exists()
 
 
-def test_weights_of_no_checkpoint_never_get_anothers_graphs(cache: Path, pixels: np.ndarray) -> None:
+def test_weights_of_no_checkpoint_never_get_anothers_graphs(graph_cache: Path, pixels: np.ndarray) -> None:
     config, vocabulary, weights = read(BUNDLED)
     config = replace(config, files={})
     tensors = safetensors.torch.load(weights)
@@ -177,7 +169,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
     assert isinstance(openvino("auto").caption(pixels[:1], [1])[0], list)
 
 
-def test_mixed_rounds_some_of_what_bfloat16_rounds(cache: Path, pixels: np.ndarray) -> None:
+def test_mixed_rounds_some_of_what_bfloat16_rounds(graph_cache: Path, pixels: np.ndarray) -> None:
     import openvino as ov
 
     if "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -189,7 +181,7 @@ def test_mixed_rounds_some_of_what_bfloat16_rounds(cache: Path, pixels: np.ndarr
     assert error["auto"] == error["mixed"]
 
 
-def test_a_second_start_loads_no_pytorch(cache: Path) -> None:
+def test_a_second_start_loads_no_pytorch(graph_cache: Path) -> None:
     program = """
 import sys
 sys.prefix = "nowhere"
@@ -209,7 +201,7 @@ print(sorted({"timm", "torch", "torchvision"} & set(sys.modules)))
     assert loaded == ("['timm', 'torch', 'torchvision']", "[]")
 
 
-def test_a_network_dropped_by_another_thread_takes_no_signal_stack_with_it(cache: Path) -> None:
+def test_a_network_dropped_by_another_thread_takes_no_signal_stack_with_it(graph_cache: Path) -> None:
     """As a reload does; the process would end at the main thread's next signal."""
     program = """
 import signal, subprocess, threading
@@ -227,7 +219,7 @@ subprocess.run(["true"])
     assert (run.returncode, run.stdout) == (0, "a child has ended\n")
 
 
-def test_nothing_of_it_reports_to_anyone(cache: Path) -> None:
+def test_nothing_of_it_reports_to_anyone(graph_cache: Path) -> None:
     program = """
 import sys
 sys.prefix = "nowhere"
