@@ -61,7 +61,7 @@ def calibrate(
         raise CaptionerError(f"{checkpoint} cannot be written: {error.strerror}") from None
     print(f"{checkpoint}: ranges of {len(ranges)} convolutions, from {used} pictures")
     if resolve_engine("auto", "cpu") == "openvino":
-        same, compared = _compare(checkpoint, held_out)
+        same, compared = compare(checkpoint, held_out)
         if compared:
             print(f"int8 gives {same} of {compared} other pictures the caption that float32 gives them")
 
@@ -81,7 +81,7 @@ def _readable(paths: list[Path], preprocessing: Preprocessing) -> Iterator[NDArr
                 advance()
 
 
-def _compare(checkpoint: Path, paths: list[Path]) -> tuple[int, int]:
+def compare(checkpoint: Path, paths: list[Path]) -> tuple[int, int]:
     """How many captions int8 leaves as they are, of how many that float32 gives."""
     from model.bulk import caption_many
     from model.captioner import Captioner

@@ -38,11 +38,11 @@ def by_model(checkpoint: Path, precision: Precision) -> Ask:
     :raises CaptionerError: the precision cannot be had here
     """
     from model.bulk import caption_many
-    from model.captioner import Captioner, device_for
+    from model.captioner import Captioner, resolve_device
     from model.memory import MOST, keep_blocks
 
     keep_blocks(MOST)
-    captioner = Captioner.load(checkpoint, device_for(precision), "auto", precision)
+    captioner = Captioner.load(checkpoint, resolve_device("auto", precision), "auto", precision)
     return lambda sources, beam: caption_many(captioner, sources, beam)
 
 

@@ -28,7 +28,7 @@ from cli.formats import Entry
 from cli.listing import SUFFIXES, pictures
 from cli.parts import Parts, file_system
 from model.bulk import caption_many
-from model.captioner import Captioner, device_for
+from model.captioner import Captioner, resolve_device
 from model.config import BUNDLED, Precision
 from model.errors import CaptionerError
 
@@ -88,7 +88,7 @@ class Captioning:
     def __init__(self, checkpoint: str, beam: int, output: str, parquet: bool, precision: Precision) -> None:
         self._beam = beam
         self._captioner = Captioner.load(
-            Path(checkpoint) if checkpoint else BUNDLED, device_for(precision), "auto", precision
+            Path(checkpoint) if checkpoint else BUNDLED, resolve_device("auto", precision), "auto", precision
         )
         self._parts = Parts(output, parquet)
 

@@ -51,20 +51,18 @@ class Network(Protocol):
         """Start a batch; what it gives waits for the captions of each picture."""
 
 
-def resolve_device(name: str) -> str:
-    """``auto`` is a GPU where PyTorch finds one, else the CPU; any other name stays as it is."""
+def resolve_device(name: str, precision: Precision = "auto") -> str:
+    """``auto`` is a GPU where PyTorch finds one and the precision can be had there, else the CPU; any other
+    name stays as it is."""
     if name != "auto":
         return name
+    if precision in ("mixed", "int8"):
+        return "cpu"
     if sys.platform == "linux" and not any(Path(driver).exists() for driver in _GPU_DRIVERS):
         return "cpu"  # PyTorch would say the same, two seconds later
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def device_for(precision: Precision) -> str:
-    """Where nothing else is said: the CPU for what only it can do, else as :func:`resolve_device`."""
-    return "cpu" if precision in ("mixed", "int8") else resolve_device("auto")
 
 
 def resolve_engine(name: EngineName, device: str) -> EngineName:

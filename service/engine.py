@@ -47,7 +47,7 @@ class Engine:
         :raises CheckpointError: see :func:`model.checkpoint.load`
         :raises SettingsError: there is no such device, or OpenVINO is wanted where it cannot be had
         """
-        device = resolve_device(device)
+        device = resolve_device(device, precision)
         _check_device(device)
         self.device = device
         engine = resolve_engine(engine, device)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cli.calibrate import _compare
+from cli.calibrate import compare
 from model import checkpoint as checkpoints
 from model.config import BUNDLED, load_config
 from tests.pictures import picture
@@ -76,7 +76,7 @@ def test_captions_that_int8_changes_are_counted(checkpoint: Path, photos: Path) 
     nothing_fits = dict.fromkeys(of_bundled, (0.0, 1e-6))
     checkpoints.save_ranges(checkpoint, config, nothing_fits)
     paths = sorted(photos.iterdir())
-    assert _compare(checkpoint, paths) == (0, len(paths))
+    assert compare(checkpoint, paths) == (0, len(paths))
 
 
 def test_a_service_has_its_own_precision(photos: Path) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from model import checkpoint as checkpoints
 from model.calibration import measure_ranges
-from model.captioner import Captioner
+from model.captioner import Captioner, resolve_device
 from model.checkpoint import read
 from model.config import BUNDLED, Precision, load_config
 from model.errors import CaptionerError, CheckpointError
@@ -162,3 +162,11 @@ def test_a_graph_that_could_not_be_compiled_is_tried_again(monkeypatch: pytest.M
 def test_what_pytorch_cannot_do_on_a_cpu_is_said(precision: Precision) -> None:
     with pytest.raises(CaptionerError, match=f"{precision} needs OpenVINO"):
         Captioner.load(BUNDLED, "cpu", "torch", precision)
+
+
+def test_what_only_a_cpu_can_do_goes_there_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.captioner._GPU_DRIVERS", ["/"])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert [resolve_device("auto", each) for each in ("mixed", "int8")] == ["cpu", "cpu"]
+    assert [resolve_device("auto", each) for each in ("auto", "bfloat16")] == ["cuda", "cuda"]
+    assert resolve_device("cuda", "int8") == "cuda"

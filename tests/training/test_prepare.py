@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,37 +15,17 @@ from model.preprocessing import load_pixels
 from model.vocabulary import SPECIALS
 from tests.pictures import picture
 from tests.training import raw_sets
-from tests.training.toy import make_data_set
+from tests.training.toy import prepare_small
 from training import copies
 from training.dataset import complete, load_split
 from training.errors import TrainingError
-from training.prepare import Prepared, prepare
+from training.prepare import prepare
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "photos"
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return make_data_set(tmp_path / "data", train=6, dev=3)
-
-
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Every file with its bytes and time of change."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
-
-
-def small(data: Path, output: Path) -> Prepared:
-    return prepare(data, output, image_size=20)
-
-
 def test_what_is_made_is_loaded_like_the_source(data: Path, output: Path) -> None:
-    small(data, output)
+    prepare_small(data, output)
     for split in ("train", "dev"):
         raw, made = load_split(data, split), load_split(output, split)
         assert [(e.name, e.captions) for e in made] == [(e.name, e.captions) for e in raw]
@@ -71,7 +48,7 @@ def test_what_is_made_is_loaded_like_the_source(data: Path, output: Path) -> Non
 )
 def test_every_layout(make: raw_sets.Make, tmp_path: Path, output: Path) -> None:
     data = make(tmp_path / "data")
-    splits = small(data, output).manifest.splits
+    splits = prepare_small(data, output).manifest.splits
     for split in splits:
         raw, made = load_split(data, split), load_split(output, split)
         assert [(e.name, e.captions) for e in made] == [(e.name, e.captions) for e in raw]
@@ -109,7 +86,7 @@ def test_a_copy_that_is_a_jpeg_is_called_so(output: Path, tmp_path: Path) -> Non
         raw_sets.put(data / f"x.{kind}", picture(1, (100, 80), kind))
     names = [f"x.{kind}" for kind in ("jpg", "png", "gif", "webp", "bmp", "jpeg")]
     raw_sets.put(data / "captions.csv", "image,caption,split\n" + "".join(f"{n},Say,train\n" for n in names))
-    small(data, output)
+    prepare_small(data, output)
     examples = load_split(output, "train")
     assert [example.name for example in examples] == names
     assert {Image.open(example.path).format for example in examples} == {"JPEG"}
@@ -123,7 +100,7 @@ def test_pictures_of_the_same_name(suffix: str, output: Path, tmp_path: Path) ->
     data = raw_sets.table(tmp_path / "data", rows)
     for name, colour in ((f"x.{suffix}", "red"), (f"in/x.{suffix}", "blue")):
         Image.new("RGB", (60, 40), colour).save(data / name)
-    small(data, output)
+    prepare_small(data, output)
     outer, inner = load_split(output, "train")
     assert (outer.name, inner.name) == (f"x.{suffix}", f"in/x.{suffix}")
     assert Image.open(outer.path).getpixel((10, 10))[0] > 200, "red"  # type: ignore[index]
@@ -180,108 +157,12 @@ def test_a_split_of_which_nothing_is_left(data: Path, output: Path) -> None:
 
 
 def test_a_folder_made_to_write_elsewhere(data: Path, output: Path, tmp_path: Path) -> None:
-    small(data, output)
+    prepare_small(data, output)
     lines = (output / "dev.jsonl").read_text()
     (output / "dev.jsonl").write_text(lines.replace('"image":"dev0.jpg"', '"image":"../../dev0.jpg"'))
     with pytest.raises(TrainingError, match=r"dev\.jsonl names a picture outside the folder"):
         prepare(output, tmp_path / "a" / "b")
     assert not (tmp_path / "a").exists()
-
-
-def test_a_second_run_does_nothing(data: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert small(data, output).copied == 9
-    before = contents(output)
-    monkeypatch.setattr(copies, "open_picture", None)
-    again = small(data, output)
-    assert (again.copied, again.changed) == (0, False)
-    assert contents(output) == before
-
-
-def test_only_changed_pictures_are_done_again(data: Path, output: Path) -> None:
-    small(data, output)
-    before = contents(output)
-    (data / "images" / "train3.jpg").write_bytes(picture(7))
-    (output / "images" / "dev1.jpg").unlink()
-    (output / "images" / "dev2.jpg").write_bytes(b"cut")
-    assert small(data, output).copied == 3
-    after = contents(output)
-    done = {name for name in after if name.startswith("images") and after[name] != before[name]}
-    assert done == {f"images/{name}.jpg" for name in ("train3", "dev1", "dev2")}
-    assert after["images/dev2.jpg"][0] == before["images/dev2.jpg"][0]
-    assert after["images/train3.jpg"][0] != before["images/train3.jpg"][0]
-
-
-def test_a_picture_that_was_mended_is_no_longer_skipped(data: Path, output: Path) -> None:
-    broken = data / "images" / "train1.jpg"
-    whole = broken.read_bytes()
-    broken.write_bytes(whole[:100])
-    assert len(small(data, output).skipped) == 1
-    broken.write_bytes(whole)
-    again = small(data, output)
-    assert (again.copied, again.skipped) == (1, [])
-    assert complete(output, "train") == (6, 6)
-
-
-def test_changed_captions_alone(data: Path, output: Path) -> None:
-    small(data, output)
-    with (data / "Flickr8k.token.txt").open("a") as file:
-        file.write("train0.jpg#3\tSomething else .\n")
-    again = small(data, output)
-    assert (again.copied, again.changed) == (0, True)
-    assert load_split(output, "train")[0].captions[-1] == "Something else ."
-
-
-def test_another_size_is_made_of_the_source(data: Path, output: Path) -> None:
-    small(data, output)
-    assert prepare(data, output, image_size=30).copied == 9
-    assert min(Image.open(output / "images" / "dev0.jpg").size) == 30
-
-
-def test_the_source_may_go_once_it_is_copied(data: Path, output: Path) -> None:
-    small(data, output)
-    shutil.rmtree(data / "images")
-    assert not small(data, output).changed
-
-
-def test_a_killed_run_goes_on(data: Path, output: Path) -> None:
-    """SIGKILL while the fifth picture is being read and four are in the journal: those are not done again."""
-    script = f"""
-import os, signal, time
-from pathlib import Path
-from training import copies
-from training.prepare import prepare
-read, copies.os.cpu_count = copies.open_picture, lambda: 1
-def read_or_die(path, *rest):
-    if path.name == "train1.jpg":
-        while Path({str(output / "pictures.jsonl")!r}).read_bytes().count(b"\\n") < 5:
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return read(path, *rest)
-copies.open_picture = read_or_die
-prepare(Path({str(data)!r}), Path({str(output)!r}), image_size=20)
-"""
-    assert subprocess.run([sys.executable, "-c", script]).returncode == -9
-    with pytest.raises(TrainingError, match="is not complete: run captioner prepare again"):
-        load_split(output, "train")
-    with (output / "pictures.jsonl").open("a") as journal:
-        journal.write('{"image":"train2.jpg","si')  # as if cut off while writing
-    assert small(data, output).copied == 9 - 4
-    assert len(load_split(output, "train")) == 6
-    assert not small(data, output).changed
-
-
-def test_a_folder_half_done_again_is_not_complete(
-    data: Path, output: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    small(data, output)
-    monkeypatch.setattr(copies, "open_picture", stop)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(data, output, image_size=30)
-    with pytest.raises(TrainingError, match="is not complete: run captioner prepare again"):
-        load_split(output, "train")
 
 
 def test_a_full_disk(data: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from PIL import Image, ImageDraw
 
 from training.config import TrainConfig, load_config, with_data
+from training.prepare import Prepared, prepare
 
 COLOURS = ("red", "green", "blue", "yellow")
 SHAPES = ("circle", "square")
@@ -39,3 +40,7 @@ def tiny_config(data: Path) -> TrainConfig:
 
 def only_phases(config: TrainConfig, *names: str) -> TrainConfig:
     return msgspec.structs.replace(config, phases=[p for p in config.phases if p.name in names])
+
+
+def prepare_small(data: Path, output: Path) -> Prepared:
+    return prepare(data, output, image_size=20)
