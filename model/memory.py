@@ -23,3 +23,12 @@ def keep_blocks(size: int) -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_M_MMAP_THRESHOLD, size)
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * size)  # as glibc has it
+
+
+def give_back() -> None:
+    """Give the system what this process has freed and kept, which takes some milliseconds.
+
+    Other C libraries than glibc do so by themselves, or not at all.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

@@ -141,6 +141,10 @@ class Board:
     def add_admitted(self, front_end: int, change: int) -> None:
         self._admitted[front_end] += change
 
+    def is_asked(self, front_end: int) -> bool:
+        """Whether the front end has admitted pictures that are not answered yet."""
+        return bool(self._admitted[front_end])
+
     def add_decoding(self, front_end: int, change: int) -> None:
         self._decoding[front_end] += change
 

@@ -20,6 +20,7 @@ from service.board import Board
 from service.edge import server_config
 from service.logs import set_up_logging
 from service.remote import RemoteRunner
+from service.rest import Rest
 from service.settings import Settings
 from service.tracing import Tracing, provider_of_environment, wanted
 
@@ -79,8 +80,10 @@ async def serve(spec: FrontEndSpec) -> None:
 
 async def _beat(board: Board, front_end: int) -> None:
     """Show life for as long as the event loop goes round."""
+    rest = Rest(HEARTBEAT_S)
     while True:
         board.beat_front_end(front_end)
+        rest.look(board.is_asked(front_end))
         await asyncio.sleep(HEARTBEAT_S)
 
 

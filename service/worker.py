@@ -44,6 +44,7 @@ from service.messages import (
 from service.metrics import Metrics
 from service.models import Model, Models, load_model
 from service.reload import IN_USE, LOADED, REFUSED, Order
+from service.rest import Rest
 from service.settings import SettingsError
 
 HEARTBEAT_S = 0.2
@@ -117,8 +118,10 @@ class Worker:
         self.queue.serve(self._begin, self._finish, engine.overlaps)
 
     def _beat(self) -> None:
+        rest = Rest(HEARTBEAT_S)
         while True:
             self.board.beat(self.spec.index)
+            rest.look(self.board.busy_since(self.spec.index) > 0)
             time.sleep(HEARTBEAT_S)
 
     def _take_in(self, seconds: float | None) -> None:

@@ -39,6 +39,7 @@ CLIENTS = (1, 8, 64, 256)
 SHARES = (0.5, 0.8, 1.2, 3.0)  # of capacity, open loop
 THREADS = str(os.cpu_count())
 PATIENCE_S = 120
+REST_S = 10
 
 
 class Server(NamedTuple):
@@ -95,7 +96,7 @@ def main() -> None:
     make_environment()
     names, seconds = arguments.servers, arguments.seconds
     rows: dict[tuple[str, str], list[Load]] = {}
-    memory: dict[str, list[float]] = {name: [] for name in names}
+    memory: dict[tuple[str, str], list[float]] = {}
     for turn in range(arguments.rounds):
         alone = model_alone(arguments.photos, seconds)
         print(
@@ -111,11 +112,14 @@ def main() -> None:
                 for load, flags in loads:
                     answers = drive(SERVERS[name], port, arguments.photos, seconds, flags)
                     rows.setdefault((load, name), []).append(judge(answers, alone["captions"]))
-                memory[name].append(sum(p.memory_full_info().pss for p in tree(process)) / 2**20)
+                memory.setdefault(("at the end", name), []).append(megabytes(process))
+                time.sleep(REST_S)
+                memory.setdefault((f"{REST_S} s later", name), []).append(megabytes(process))
     for load, _ in loads:
         show(load, {name: median(rows[load, name]) for name in names})
-    print(f"\nMemory after all of it:\n\n| {' | '.join(memory)} |\n|{'---|' * len(memory)}")
-    print(f"| {' | '.join(f'{max(megabytes):.0f} MB' for megabytes in memory.values())} |")
+    print(f"\nMemory, MB:\n\n| | {' | '.join(names)} |\n|{'---|' * (1 + len(names))}")
+    for when in dict.fromkeys(when for when, _ in memory):
+        print(f"| {when} | {' | '.join(f'{max(memory[when, name]):.0f}' for name in names)} |")
 
 
 def make_environment() -> None:
@@ -187,6 +191,11 @@ def end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def megabytes(process: psutil.Process) -> float:
+    """What its processes have; what several of them share counts once."""
+    return sum(each.memory_full_info().pss for each in tree(process)) / 2**20
 
 
 def tree(process: psutil.Process) -> list[psutil.Process]:

@@ -45,3 +45,36 @@ def test_small_pictures_memory_is_kept_and_large_ones_goes_back(tmp_path: Path) 
     faults, kept = map(float, subprocess.check_output(command, text=True).split())
     assert faults < 20  # the pixels of one are 183 pages
     assert kept < 4 * PICTURES
+
+
+GIVE_BACK = """
+import psutil
+from model.memory import PICTURES, keep_blocks
+from service.rest import REST_S, Rest
+
+keep_blocks(PICTURES)
+rest = Rest(look_s=REST_S / 10)
+def used():
+    return psutil.Process().memory_info().rss
+def burst():
+    blocks = [bytearray(200_000) for _ in range(300)]
+    for block in blocks:
+        block[:] = b"x" * len(block)
+    rest.look(busy=True)
+    return blocks[-10:]  # above all others: nothing below them goes back by itself
+staying = burst()
+kept = used()
+for _ in range(9):
+    rest.look(busy=False)
+print(kept - used())
+rest.look(busy=False)
+print(kept - used())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library is asked for memory on Linux alone")
+def test_a_process_without_work_gives_back_what_a_burst_left() -> None:
+    output = subprocess.check_output([sys.executable, "-c", GIVE_BACK], text=True)
+    before_rest, after = map(int, output.split())
+    assert before_rest < 1e6
+    assert after > 50e6  # of 60 MB
