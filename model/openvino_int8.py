@@ -9,12 +9,14 @@ from openvino import opset13 as ops
 
 from model.errors import CheckpointError
 
+_NAMED = "encoder."
 _LEAST, _MOST = 1e-6, 1e30  # of a range: a convolution may see nothing but zeros; float32 ends not far beyond
 
 
 def to_int8(graph: openvino.Model, ranges: dict[str, tuple[float, float]]) -> None:
-    """Round input and weights of each convolution but the first to 256 values; OpenVINO then multiplies
-    integers. Values do not depend on the batch. A CPU without VNNI may cut sums of two products off.
+    """Round input and weights of convolutions to 256 values: of those that are called what they are called in
+    the network, all but the first. OpenVINO then multiplies integers. Values do not depend on the batch. A
+    CPU without VNNI may cut sums of two products off.
 
     The input's values are spread from zero where none is negative, else evenly around it; the weights' around
     zero for each output channel. Grouped convolutions stay as they are.
@@ -22,12 +24,12 @@ def to_int8(graph: openvino.Model, ranges: dict[str, tuple[float, float]]) -> No
     :param ranges: of :func:`model.calibration.measure_ranges`
     :raises CheckpointError: another convolution than the first has none, or one is no range
     """
-    convolutions = [each for each in graph.get_ordered_ops() if each.get_type_name() == "Convolution"]
-    if not all(each.get_friendly_name() in ranges for each in convolutions[1:]):
+    _, *convolutions = (op for op in graph.get_ordered_ops() if op.get_friendly_name().startswith(_NAMED))
+    if not all(each.get_friendly_name() in ranges for each in convolutions):
         raise CheckpointError(
             "int8 needs activation ranges, which this checkpoint lacks: `captioner calibrate` measures them"
         )
-    for operation in convolutions[1:]:
+    for operation in convolutions:
         name = operation.get_friendly_name()
         low, high = ranges[name]
         if not -_MOST < low <= high < _MOST:

@@ -38,7 +38,7 @@ import openvino  # noqa: E402
 
 _GRAPHS = ("early", "late", "start", "greedy", "beam")
 _GRAPHS_OF_STEPS = ("early", "late", "start", "first", "step")  # where <start> is predicted
-_LAYOUT = 8  # of the graphs; another whenever what one of them takes or gives changes
+_LAYOUT = 9  # of the graphs; another whenever what one of them takes or gives changes
 _HINTS: dict[Precision, dict[str, str]] = {
     "float32": {},
     "mixed": {"early": "bf16"},
@@ -55,9 +55,9 @@ class OpenVinoNetwork:
     """A :class:`model.captioner.Network`: PyTorch's one as graphs. Lives on one thread.
 
     The precision is that of the encoder, where the time goes; the decoder stays in float32. ``mixed`` is
-    bfloat16 in the first three quarters of the encoder's work, where rounding costs the captions least.
-    ``int8`` has 8-bit integers in the convolutions of that part, and in the rest bfloat16 where the CPU
-    computes in it. ``auto`` is ``mixed`` on such a CPU, else ``float32``.
+    bfloat16 in the first four fifths of the encoder's work, where rounding costs the captions least.
+    ``int8`` has 8-bit integers in the convolutions of its first three quarters, and in the rest bfloat16
+    where the CPU computes in it. ``auto`` is ``mixed`` on such a CPU, else ``float32``.
     """
 
     overlaps = False

@@ -18,7 +18,9 @@ from model.network import CaptionNetwork, State
 from model.openvino_decoder import BeamStep, GreedyStep, Start, Step
 from model.vocabulary import PAD_ID, START_ID
 
-EARLY_SHARE = 0.75  # of the encoder's arithmetic, which is what ``mixed`` does in bfloat16
+# of the encoder's arithmetic, its first units: what ``mixed`` does in bfloat16, and ``int8`` in integers
+EARLY_SHARE = 0.81
+INT8_SHARE = 0.75
 _TRACED_BATCH = 2  # any but 1, which traces would take for a constant
 
 
@@ -69,13 +71,14 @@ def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     """
     image_size = config.preprocessing.image_size
     pixels = torch.zeros(_TRACED_BATCH, image_size, image_size, 3, dtype=torch.uint8)  # [B, S, S, 3]
-    early, late = _split(network, pixels)
+    shares = _shares(network, pixels)
+    early, late = _split(network, shares)
     reached = early(pixels)  # [B, C, H, W]
     embedding, *regions = late(reached)
     h, c = Start(network)(embedding)  # [L, B, hidden_size] each
     tokens = torch.zeros(_TRACED_BATCH, dtype=torch.int64)  # [B]
     graphs = {
-        "early": _named(_convert(early, pixels), early),
+        "early": _named(_convert(early, pixels), early, _units_until(INT8_SHARE, shares)),
         "late": _convert(late, reached),
         "start": _convert(Start(network), embedding),
     }
@@ -89,15 +92,23 @@ def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     return graphs
 
 
-def _split(network: CaptionNetwork, pixels: Tensor) -> tuple[_Early, _Late]:
-    """The encoder, cut after :data:`EARLY_SHARE` of its arithmetic."""
-    units = network.encoder.units()
+def _shares(network: CaptionNetwork, pixels: Tensor) -> list[float]:
+    """How much of the encoder's arithmetic is done before its first unit, after it, after the second, …"""
     images, work = network.normalise(pixels), [0]
-    for unit in units:
+    for unit in network.encoder.units():
         with FlopCounterMode(display=False) as counter:
             images = unit(images)
         work.append(work[-1] + counter.get_total_flops())
-    cut = next(count for count, done in enumerate(work) if done >= EARLY_SHARE * work[-1])
+    return [done / work[-1] for done in work]
+
+
+def _units_until(share: float, shares: list[float]) -> int:
+    return next(count for count, done in enumerate(shares) if done >= share)
+
+
+def _split(network: CaptionNetwork, shares: list[float]) -> tuple[_Early, _Late]:
+    """The encoder, cut after :data:`EARLY_SHARE` of its arithmetic."""
+    units, cut = network.encoder.units(), _units_until(EARLY_SHARE, shares)
     return _Early(network, units[:cut]), _Late(network, units[cut:])
 
 
@@ -155,14 +166,18 @@ def _beam(step: BeamStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvino.Mo
     return graph
 
 
-def _named(graph: openvino.Model, early: _Early) -> openvino.Model:
-    """Its convolutions called what they are called in the network, which only int8 asks for."""
-    names = {f"__module.units.{path}": module for path, module in early.units.named_modules()}
+def _named(graph: openvino.Model, early: _Early, units: int) -> openvino.Model:
+    """Convolutions of its first ``units`` called what they are called in the network: those of int8."""
     in_network = {module: name for name, module in early.network.named_modules()}
+    names = {
+        f"__module.units.{path}": in_network[module]
+        for path, module in early.units.named_modules()
+        if isinstance(module, nn.Conv2d) and int(path.split(".")[0]) < units
+    }
     for operation in graph.get_ordered_ops():
-        module = names.get(operation.get_friendly_name().partition("/")[0])
-        if isinstance(module, nn.Conv2d) and operation.get_type_name() == "Convolution":
-            operation.set_friendly_name(in_network[module])
+        name = names.get(operation.get_friendly_name().partition("/")[0])
+        if name and operation.get_type_name() == "Convolution":
+            operation.set_friendly_name(name)
     return graph
 
 

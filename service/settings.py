@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     precision: Precision = Field(
         "auto",
         description="Of the encoder: float32, bfloat16 (OpenVINO, or a GPU), mixed (OpenVINO: bfloat16 in "
-        "three quarters of its work), int8 (OpenVINO on a CPU with VNNI, a checkpoint that was calibrated), "
+        "four fifths of its work), int8 (OpenVINO on a CPU with VNNI, a checkpoint that was calibrated), "
         "or auto: mixed where the CPU has bfloat16, bfloat16 where the GPU has.",
     )
     http_workers: int = Field(1, ge=1, le=64, description="Front-end processes sharing the device workers.")

