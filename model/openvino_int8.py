@@ -9,7 +9,7 @@ from openvino import opset13 as ops
 
 from model.errors import CheckpointError
 
-_NAMED = "encoder."
+_ENCODER = "encoder."  # what its modules' names in the network begin with
 _LEAST, _MOST = 1e-6, 1e30  # of a range: a convolution may see nothing but zeros; float32 ends not far beyond
 
 
@@ -24,7 +24,7 @@ def to_int8(graph: openvino.Model, ranges: dict[str, tuple[float, float]]) -> No
     :param ranges: of :func:`model.calibration.measure_ranges`
     :raises CheckpointError: another convolution than the first has none, or one is no range
     """
-    _, *convolutions = (op for op in graph.get_ordered_ops() if op.get_friendly_name().startswith(_NAMED))
+    _, *convolutions = (op for op in graph.get_ordered_ops() if op.get_friendly_name().startswith(_ENCODER))
     if not all(each.get_friendly_name() in ranges for each in convolutions):
         raise CheckpointError(
             "int8 needs activation ranges, which this checkpoint lacks: `captioner calibrate` measures them"

@@ -18,9 +18,9 @@ from model.network import CaptionNetwork, State
 from model.openvino_decoder import BeamStep, GreedyStep, Start, Step
 from model.vocabulary import PAD_ID, START_ID
 
-# of the encoder's arithmetic, its first units: what ``mixed`` does in bfloat16, and ``int8`` in integers
-EARLY_SHARE = 0.81
-INT8_SHARE = 0.75
+# Of the encoder's arithmetic, from its first unit on.
+EARLY_SHARE = 0.81  # what ``mixed`` does in bfloat16
+INT8_SHARE = 0.75  # what ``int8`` does in integers: not more than that
 _TRACED_BATCH = 2  # any but 1, which traces would take for a constant
 
 
