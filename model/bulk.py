@@ -65,7 +65,7 @@ def _begin(
     """Start a batch; what it gives waits for the captions."""
     pixels = [entry for entry in decoded if not isinstance(entry, CaptionerError)]
     if len(pixels) == batch_size and beam == 1:
-        captioner.record(batch_size)  # worth it for as many
+        captioner.record([batch_size])  # worth it for as many
     wait = captioner.begin(pixels, [beam] * len(pixels)) if pixels else list
 
     def results() -> Iterator[Caption | CaptionerError]:

@@ -41,8 +41,8 @@ class Network(Protocol):
     def batch_size(self) -> int:
         """Of batches that suit the device: larger ones gain nothing."""
 
-    def record(self, batch: int) -> None:
-        """Make whatever batches of up to this size are run fastest by, if it is not there yet."""
+    def record(self, batches: Sequence[int]) -> None:
+        """Make whatever batches of these sizes are run fastest by, if it is not there yet."""
 
     def encode(self, pixels: Pixels) -> Any:
         """The encoder alone: what the decoder knows of the pictures."""
@@ -146,9 +146,9 @@ class Captioner:
         """See :class:`Network`."""
         return self.network.batch_size
 
-    def record(self, batch: int) -> None:
+    def record(self, batches: Sequence[int]) -> None:
         """See :class:`Network`."""
-        self.network.record(batch)
+        self.network.record(batches)
 
     def warm_up(self, batch_sizes: Iterable[int]) -> None:
         """Run every batch size once, greedily, so that no user waits for a first time; a GPU keeps a graph of
@@ -158,8 +158,9 @@ class Captioner:
         would each take their own.
         """
         size = self.config.preprocessing.image_size
-        for batch in sorted(batch_sizes, reverse=True):
-            self.record(batch)
+        batches = sorted(batch_sizes, reverse=True)
+        self.record(batches)
+        for batch in batches:
             self.caption(np.zeros((batch, size, size, 3), dtype=np.uint8), [1] * batch)
 
     def caption(self, pixels: Pixels, beams: Sequence[int]) -> list[Result]:

@@ -1,52 +1,40 @@
 """The network as OpenVINO graphs: PyTorch's values on a CPU in half of its time and less.
 
-Tracing takes seconds, so the graphs are kept in the user's cache folder, by all that they depend on. Without
-a folder that can be written they are made anew at every start. Once they are there, nothing needs PyTorch but
-networks that predict ``<start>``.
+Compiled for batches of one size, a small network's graph is a tenth to a quarter faster than for any: a batch
+is run in parts of a few sizes (:mod:`model.parts`), whose graphs are compiled when they are first wanted.
+
+Once there are graphs (:mod:`model.openvino_graphs`), nothing needs PyTorch but networks that predict
+``<start>``.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import logging
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from model.config import WEIGHTS, Config, Precision
+from model.config import Config, Precision
+from model.openvino_compiled import ANY, CompiledGraphs, bytes_of_weights
+from model.openvino_graphs import core, load_graphs
+from model.parts import Part, exact, padded
 from model.vocabulary import END_ID, PAD_ID, START_ID
 from model.words import Pixels, Rows, by_beam_width
 
 if TYPE_CHECKING:
     from model.network import CaptionNetwork
 
-# Importing OpenVINO reports that to its makers over the internet, from a forked process that may hang;
-# it does without where this package is not installed.
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-
-import openvino  # noqa: E402
-
-_GRAPHS = ("early", "late", "start", "greedy", "beam")
-_GRAPHS_OF_STEPS = ("early", "late", "start", "first", "step")  # where <start> is predicted
-_LAYOUT = 9  # of the graphs; another whenever what one of them takes or gives changes
 _HINTS: dict[Precision, dict[str, str]] = {
     "float32": {},
     "mixed": {"early": "bf16"},
     "bfloat16": {"early": "bf16", "late": "bf16"},
 }
 
-log = logging.getLogger("captioner.openvino")
-
+# Bytes of an encoder's weights. A larger one runs at a matrix product's pace with a graph for any batch, but
+# for int8, and each graph would lay its weights out in memory anew.
+_LARGE = 64 * 2**20
 
 Values = list[NDArray[Any]]
 
@@ -70,33 +58,57 @@ class OpenVinoNetwork:
         :param network: builds the network, in eval mode on the CPU; called only if there are no graphs yet
         :raises CheckpointError: ``int8`` is wanted of a checkpoint without activation ranges
         """
-        has_bfloat16 = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self._graphs = _graphs(config, network)
-        self._requests: dict[str, Any] = {}
+        has_bfloat16 = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        graphs = load_graphs(config, network)
+        is_large = sum(bytes_of_weights(graphs[name]) for name in ("early", "late")) > _LARGE
+        self._by_size = precision == "int8" or not is_large
+        # Two pictures a core: larger parts gain nothing on two cores and take more memory.
+        self._largest_part = min(self.batch_size, 2 << ((os.cpu_count() or 1) - 1).bit_length())
         if precision == "auto":
             precision = "mixed" if has_bfloat16 else "float32"
         if precision == "int8":
             from model.openvino_int8 import to_int8
 
-            to_int8(self._graphs["early"], config.activation_ranges)
+            to_int8(graphs["early"], config.activation_ranges)
             precision = "bfloat16" if has_bfloat16 else "float32"
-        self._hints = _HINTS[precision]
+        self._compiled = CompiledGraphs(graphs, _HINTS[precision])
         self.limits = config.decoding
         self._vocabulary_size = config.vocabulary_size
 
-    def record(self, batch: int) -> None:
-        """See :class:`model.captioner.Network`: the graphs take any size."""
+    def record(self, batches: Sequence[int]) -> None:
+        """See :class:`model.captioner.Network`."""
+        parts_of = {
+            "early": self._encoder_parts,
+            "late": self._encoder_parts,
+            "step" if self.limits.predicts_start else "greedy": self._decoder_parts,
+        }
+        self._compiled.prepare(
+            {(graph, size) for graph, parts in parts_of.items() for n in batches for _, size in parts(n)}
+        )
 
     def encode(self, pixels: Pixels) -> Values:
         """What the decoder knows of the pictures: the embedding and, where there are any, the regions."""
+        seen = [self._encode(pixels[rows], size) for rows, size in self._encoder_parts(len(pixels))]
+        return [np.concatenate(values) for values in zip(*seen, strict=True)]
+
+    def _encode(self, pixels: Pixels, size: int) -> Values:
         stacked = pixels if isinstance(pixels, np.ndarray) else np.stack(pixels)
-        early, late = self._request("early"), self._request("late")
+        early, late = self._compiled.request("early", size), self._compiled.request("late", size)
         early.infer([stacked], share_inputs=True)
         late.set_input_tensor(early.get_output_tensor())
         return _values(late.infer())
 
+    def _encoder_parts(self, batch: int) -> list[Part]:
+        return list(exact(batch, self._largest_part)) if self._by_size else [(slice(batch), ANY)]
+
+    def _decoder_parts(self, batch: int) -> list[Part]:
+        by_size = self._by_size and not self.limits.predicts_start
+        return list(padded(batch)) if by_size else [(slice(batch), ANY)]
+
     def begin(self, pixels: Pixels, beams: Sequence[int]) -> Callable[[], list[Rows]]:
         """See :class:`model.captioner.Network`."""
+        if 1 in beams:
+            self.record([len(pixels)])
         seen = self.encode(pixels)
         if self.limits.predicts_start:
             from model.openvino_search import search_by_steps
@@ -111,9 +123,14 @@ class OpenVinoNetwork:
         return self.greedy(chosen) if beam == 1 else self.beam(chosen, beam)
 
     def greedy(self, seen: Values) -> list[Rows]:
-        """What :func:`model.decoding.greedy` gives, in one run."""
-        tokens, log_probs = self.run("greedy", *seen)  # [B, t] each
-        return _rows(tokens[:, None], log_probs[:, None])
+        """What :func:`model.decoding.greedy` gives, in a run for each part of the batch."""
+        rows: list[Rows] = []
+        for part, size in self._decoder_parts(len(seen[0])):
+            values = [_filled(each[part], size) for each in seen]
+            tokens, log_probs = self.run("greedy", *values, batch=size)  # [size, t] each
+            said = slice(part.stop - part.start)
+            rows += _rows(tokens[said, None], log_probs[said, None])
+        return rows
 
     def beam(self, seen: Values, width: int) -> list[Rows]:
         """What :func:`model.decoding.beam_search` gives, in a run for each word."""
@@ -145,16 +162,15 @@ class OpenVinoNetwork:
                 break
         return _rows(tokens.reshape(batch, width, -1), log_probs.reshape(batch, width, -1))
 
-    def run(self, graph: str, *inputs: NDArray[Any]) -> Values:
+    def run(self, graph: str, *inputs: NDArray[Any], batch: int = ANY) -> Values:
         """One of the graphs of :func:`model.openvino_trace.trace`."""
-        return _values(self._request(graph).infer(list(inputs), share_inputs=True))
+        return _values(self._compiled.request(graph, batch).infer(list(inputs), share_inputs=True))
 
-    def _request(self, graph: str) -> Any:
-        # Compiled when first wanted: most never ask for beams, and theirs take 60 MB and a tenth of a second.
-        if graph not in self._requests:
-            self._requests[graph] = _compile(self._graphs[graph], self._hints.get(graph, "f32"))
-            del self._graphs[graph]
-        return self._requests[graph]
+
+def _filled(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """The last row again and again, until there are ``size`` of them."""
+    missing = size - len(values)
+    return np.concatenate([values, values[-1:].repeat(missing, axis=0)]) if missing > 0 else values
 
 
 def _rows(tokens: NDArray[Any], log_probs: NDArray[Any]) -> list[Rows]:
@@ -166,79 +182,3 @@ def _rows(tokens: NDArray[Any], log_probs: NDArray[Any]) -> list[Rows]:
 def _values(outputs: Any) -> Values:
     # Results are copied: the next step would be written over the state that it reads.
     return [np.asarray(output) for output in outputs.values()]
-
-
-@functools.cache
-def _core() -> openvino.Core:
-    """One for as long as the process lives.
-
-    OpenVINO gives the thread that makes the first one another alternate signal stack, and with the last one
-    unmaps it, whichever thread that happens on: the first thread's next signal would end the process.
-    """
-    return openvino.Core()
-
-
-def _compile(graph: openvino.Model, precision: str) -> Any:
-    options = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": precision,
-        # Pinned, two processes on one machine would choose the same cores.
-        "ENABLE_CPU_PINNING": False,
-    }
-    return _core().compile_model(graph, "CPU", options).create_infer_request()
-
-
-def _names(config: Config) -> tuple[str, ...]:
-    return _GRAPHS_OF_STEPS if config.decoding.predicts_start else _GRAPHS
-
-
-def _graphs(config: Config, network: Callable[[], CaptionNetwork]) -> dict[str, openvino.Model]:
-    if WEIGHTS not in config.files:  # of no checkpoint: nothing tells these weights from others
-        return _trace(network, config)
-    for folder in (_cache_folder, _installed_folder):
-        try:
-            kept = folder() / _key(config)
-            return {name: _core().read_model(kept / f"{name}.xml") for name in _names(config)}
-        except Exception as error:  # absent, cut off, of another make; RuntimeError: this user has no home
-            log.debug("no graphs kept: %s", error)
-    graphs = _trace(network, config)
-    try:
-        _keep(graphs, _cache_folder() / _key(config))
-    except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home
-        log.debug("graphs are not kept for the next start: %s", error)
-    return graphs
-
-
-def _trace(network: Callable[[], CaptionNetwork], config: Config) -> dict[str, openvino.Model]:
-    from model.openvino_trace import trace  # what it needs takes a second to import
-
-    return trace(network(), config)
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "captioner"
-
-
-def _installed_folder() -> Path:
-    """Where an installation keeps graphs that were made with it (:mod:`model.ahead`)."""
-    return Path(sys.prefix) / "share" / "captioner"
-
-
-def _key(config: Config) -> str:
-    """Changes with whatever the graphs depend on: weights, sizes, normalisation, and who made them."""
-    config = replace(config, activation_ranges={})  # int8 comes in when they are loaded
-    made_of = f"{config.identity} {_LAYOUT} {openvino.__version__} {version('torch')}".encode()
-    return hashlib.sha256(made_of).hexdigest()[:24]
-
-
-def _keep(graphs: dict[str, openvino.Model], folder: Path) -> None:
-    """Write them so that nobody ever reads a half of them."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
-        for name, graph in graphs.items():
-            openvino.save_model(graph, unfinished / f"{name}.xml", compress_to_fp16=False)
-        shutil.rmtree(folder, ignore_errors=True)  # what could not be read
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

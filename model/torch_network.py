@@ -44,10 +44,11 @@ class TorchNetwork:
         """See :class:`model.captioner.Network`."""
         return 128 if self.overlaps else 16
 
-    def record(self, batch: int) -> None:
+    def record(self, batches: Sequence[int]) -> None:
         """See :class:`model.captioner.Network`."""
         if self._graphs:
-            self._graphs.add(batch)
+            for batch in batches:
+                self._graphs.add(batch)
 
     @torch.inference_mode()
     def encode(self, pixels: Pixels) -> Seen:

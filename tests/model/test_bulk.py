@@ -31,8 +31,8 @@ class Overlapping:
         self.said: list[str] = []
         self._captioner = captioner
 
-    def record(self, batch: int) -> None:
-        self.said.append(f"record {batch}")
+    def record(self, batches: Sequence[int]) -> None:
+        self.said.append(f"record {list(batches)}")
 
     def begin(self, pixels: Pixels, beams: Sequence[int]) -> Callable[[], list[Result]]:
         number = sum(entry.startswith("begin") for entry in self.said)

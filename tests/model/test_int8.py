@@ -84,7 +84,7 @@ def test_int8_multiplies_integers_and_stays_near_the_exact_values() -> None:
     network = on_openvino("int8").network
     assert isinstance(network, OpenVinoNetwork)
     network.encode(pixels)
-    executed = network._requests["early"].get_compiled_model().get_runtime_model()
+    executed = network._compiled.request("early", 4).get_compiled_model().get_runtime_model()
     kinds = [
         operation.get_rt_info()["runtimePrecision"].astype(str)
         for operation in executed.get_ops()
@@ -153,7 +153,7 @@ def test_a_graph_that_could_not_be_compiled_is_tried_again(monkeypatch: pytest.M
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("model.openvino_network._compile", no_memory)
+        patch.setattr("model.openvino_compiled._compile", no_memory)
         with pytest.raises(MemoryError):
             captioner.caption(pixels, [3])
     assert isinstance(captioner.caption(pixels, [3])[0], list)
