@@ -38,6 +38,10 @@ class Network(Protocol):
         """Whether a batch that was begun is computed while the host goes on."""
 
     @property
+    def in_parts(self) -> bool:
+        """Whether a batch is run in parts of powers of two, so that sizes between them gain nothing."""
+
+    @property
     def batch_size(self) -> int:
         """Of batches that suit the device: larger ones gain nothing."""
 
@@ -140,6 +144,11 @@ class Captioner:
     def overlaps(self) -> bool:
         """See :class:`Network`."""
         return self.network.overlaps
+
+    @property
+    def in_parts(self) -> bool:
+        """See :class:`Network`."""
+        return self.network.in_parts
 
     @property
     def batch_size(self) -> int:

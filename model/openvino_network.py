@@ -61,7 +61,7 @@ class OpenVinoNetwork:
         has_bfloat16 = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         graphs = load_graphs(config, network)
         is_large = sum(bytes_of_weights(graphs[name]) for name in ("early", "late")) > _LARGE
-        self._by_size = precision == "int8" or not is_large
+        self.in_parts = precision == "int8" or not is_large
         # Two pictures a core: larger parts gain nothing on two cores and take more memory.
         self._largest_part = min(self.batch_size, 2 << ((os.cpu_count() or 1) - 1).bit_length())
         if precision == "auto":
@@ -99,10 +99,10 @@ class OpenVinoNetwork:
         return _values(late.infer())
 
     def _encoder_parts(self, batch: int) -> list[Part]:
-        return list(exact(batch, self._largest_part)) if self._by_size else [(slice(batch), ANY)]
+        return list(exact(batch, self._largest_part)) if self.in_parts else [(slice(batch), ANY)]
 
     def _decoder_parts(self, batch: int) -> list[Part]:
-        by_size = self._by_size and not self.limits.predicts_start
+        by_size = self.in_parts and not self.limits.predicts_start
         return list(padded(batch)) if by_size else [(slice(batch), ANY)]
 
     def begin(self, pixels: Pixels, beams: Sequence[int]) -> Callable[[], list[Rows]]:

@@ -40,6 +40,11 @@ class TorchNetwork:
         return self._graphs is not None
 
     @property
+    def in_parts(self) -> bool:
+        """See :class:`model.captioner.Network`."""
+        return False
+
+    @property
     def batch_size(self) -> int:
         """See :class:`model.captioner.Network`."""
         return 128 if self.overlaps else 16

@@ -3,6 +3,9 @@
 A batch leaves as soon as the device is idle. At saturation the queue refills by itself, so waiting buys
 nothing; at low load it taxes everyone. The one exception: a partial batch is held a moment while pictures
 that are already admitted are still being decoded.
+
+Where a device runs batches in parts of powers of two, a batch that is not full has such a size: a picture
+more would cost more than it does in the next batch.
 """
 
 from __future__ import annotations
@@ -52,17 +55,20 @@ class BatchQueue:
         decoding: Callable[[], int],
         on_expired: Callable[[Job], None],
         take_in: Callable[[float | None], None] | None = None,
+        in_parts: bool = False,
     ) -> None:
         """
         :param largest: jobs in a batch
         :param decoding: how many admitted pictures are being decoded right now
         :param on_expired: told of each job that is dropped because its deadline has passed
         :param take_in: where no other thread puts jobs, waits for some, for at most so many seconds, and does
+        :param in_parts: see :class:`model.captioner.Network`
         """
         self._largest = largest
         self._decoding = decoding
         self._on_expired = on_expired
         self._take_in = take_in
+        self._in_parts = in_parts
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
 
@@ -142,6 +148,8 @@ class BatchQueue:
         run = 0
         while run < min(len(self._jobs), self._largest) and not self._jobs[run].alone:
             run += 1
+        if self._in_parts and run < self._largest:
+            run = 1 << (run.bit_length() - 1)
         return [self._jobs.popleft() for _ in range(run)]
 
     def _drop_expired(self) -> None:

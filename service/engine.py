@@ -62,6 +62,11 @@ class Engine:
         return self._captioner.overlaps
 
     @property
+    def in_parts(self) -> bool:
+        """See :class:`model.captioner.Network`."""
+        return self._captioner.in_parts
+
+    @property
     def default_batch_size(self) -> int:
         return self._captioner.batch_size
 

@@ -108,7 +108,7 @@ class ModelReplica:
         except BaseException as error:
             loaded.set_exception(error)
             return
-        queue = BatchQueue(engine.sizes[-1], lambda: 0, self._expire)
+        queue = BatchQueue(engine.sizes[-1], lambda: 0, self._expire, in_parts=engine.in_parts)
         loaded.set_result((model, queue))
         try:
             queue.serve(partial(self._begin, engine), self._finish, engine.overlaps)

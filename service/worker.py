@@ -110,7 +110,7 @@ class Worker:
         if not self.board.knows_pace(self.spec.index):
             self._measure_pace(engine, engine.sizes[-1])
         self.queue = BatchQueue(
-            engine.sizes[-1], lambda: self.board.decoding, self._say_expired, self._take_in
+            engine.sizes[-1], lambda: self.board.decoding, self._say_expired, self._take_in, engine.in_parts
         )
         self.models.use()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()

@@ -70,6 +70,15 @@ def test_a_held_batch_takes_along_what_arrives() -> None:
     assert (ids(jobs), reason) == ([0, 1], "full")
 
 
+def test_for_a_device_that_runs_parts_a_batch_has_a_power_of_two_of_pictures() -> None:
+    waiting = BatchQueue(12, lambda: 0, [].append, in_parts=True)
+    for number in range(30):
+        waiting.put(job(number))
+    batches = [ids(waiting.next_batch()[0]) for _ in range(4)]
+    assert [len(batch) for batch in batches] == [12, 12, 4, 2]
+    assert [number for batch in batches for number in batch] == list(range(30))
+
+
 def test_one_thread_can_put_and_take() -> None:
     arriving = [[], [job(0)], [job(1), job(2)]]
     waits: list[float | None] = []
