@@ -99,11 +99,11 @@ class OpenVinoNetwork:
         return _values(late.infer())
 
     def _encoder_parts(self, batch: int) -> list[Part]:
-        return list(exact(batch, self._largest_part)) if self.in_parts else [(slice(batch), ANY)]
+        return list(exact(batch, self._largest_part)) if self.in_parts else [(slice(0, batch), ANY)]
 
     def _decoder_parts(self, batch: int) -> list[Part]:
         by_size = self.in_parts and not self.limits.predicts_start
-        return list(padded(batch)) if by_size else [(slice(batch), ANY)]
+        return list(padded(batch)) if by_size else [(slice(0, batch), ANY)]
 
     def begin(self, pixels: Pixels, beams: Sequence[int]) -> Callable[[], list[Rows]]:
         """See :class:`model.captioner.Network`."""

@@ -71,6 +71,24 @@ def test_a_caption_does_not_depend_on_its_batch(
         assert alone[0].text == wanted[0].text
 
 
+def test_parts_of_a_batch_change_nothing(
+    graph_cache: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seven = pixels[:7]
+    in_parts = openvino("auto")
+    monkeypatch.setattr("model.openvino_network._LARGE", 0)
+    at_once = openvino("auto")
+    assert (in_parts.in_parts, at_once.in_parts) == (True, False)
+    for one, other in zip(in_parts.network.encode(seven), at_once.network.encode(seven), strict=True):
+        assert np.array_equal(one, other)
+    texts = []
+    for captioner in (in_parts, at_once):
+        captioner.warm_up([4])
+        results = captioner.caption(seven, [1, 3, 1, 1, 1, 1, 1])
+        texts.append([[caption.text for caption in captions] for captions in results])
+    assert texts[0] == texts[1]
+
+
 @pytest.mark.parametrize(("predicts_start", "beam"), [(False, 1), (False, 3), (False, 10), (True, 1)])
 @pytest.mark.parametrize(
     ("layers", "attention", "ngram", "longest"), [(1, 0, 3, 20), (2, 8, 2, 9), (1, 16, 0, 4)]
