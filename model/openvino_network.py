@@ -103,7 +103,7 @@ class OpenVinoNetwork:
 
     def _decoder_parts(self, batch: int) -> list[Part]:
         by_size = self.in_parts and not self.limits.predicts_start
-        return list(padded(batch)) if by_size else [(slice(0, batch), ANY)]
+        return list(padded(batch, self.batch_size)) if by_size else [(slice(0, batch), ANY)]
 
     def begin(self, pixels: Pixels, beams: Sequence[int]) -> Callable[[], list[Rows]]:
         """See :class:`model.captioner.Network`."""

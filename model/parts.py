@@ -19,14 +19,15 @@ def exact(batch: int, largest: int) -> Iterator[Part]:
         start += size
 
 
-def padded(batch: int) -> Iterator[Part]:
-    """Parts that are run as powers of two: for work that is less for each picture the larger the batch.
+def padded(batch: int, largest: int) -> Iterator[Part]:
+    """Parts that are run as powers of two, at most ``largest``: for work that is less for each picture the
+    larger the batch.
 
     A part that fills more than three quarters of its size is padded to it.
     """
     start = 0
     while left := batch - start:
-        size = 1 << (left - 1).bit_length()
+        size = min(largest, 1 << (left - 1).bit_length())
         if left <= size * 3 // 4:
             size //= 2
         part = slice(start, start + min(left, size))
