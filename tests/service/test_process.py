@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -89,6 +90,18 @@ def test_several_front_ends_and_devices_share_the_work() -> None:
         until(service.ready)
         captions_of(service, 4)
         assert httpx.get(f"{service.url}/health", timeout=30).json()["queue"]["depth"] == 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries give memory back, or cannot")
+def test_what_a_burst_left_goes_back_when_there_is_no_work() -> None:
+    with running() as service:
+        (front_end,), (worker,) = service.children("frontend"), service.children("worker")
+        large = [picture(seed, (1000, 750)) for seed in range(64)]
+        with ThreadPoolExecutor(len(large)) as threads:
+            assert {response.status_code for response in threads.map(service.caption, large)} == {200}
+        busy = [process.memory_info().rss for process in (front_end, worker)]
+        until(lambda: front_end.memory_info().rss < busy[0] - 4e6, 20)
+        until(lambda: worker.memory_info().rss < busy[1] - 4e6, 20)
 
 
 def test_a_folder_that_holds_other_modules_is_no_harm(tmp_path: Path) -> None:
