@@ -100,7 +100,7 @@ def compare(folder: Path, contents: list[bytes]) -> None:
     pixels = np.stack([load_pixels(data, preprocessing) for data in contents])
     print("The network alone, captions/s and times the ancestor's path (which also decodes and resizes):\n")
     print(
-        f"| batch | {' | | '.join(['the ancestor’s path', *ways])} | |\n|---|{'---|' * (1 + 2 * len(ways))}"
+        f"| batch | the ancestor’s path | {' | | '.join(ways)} | |\n|---|{'---|' * (1 + 2 * len(ways))}"
     )
     for batch in BATCHES:
         for captioner in captioners:
@@ -120,7 +120,7 @@ def compare(folder: Path, contents: list[bytes]) -> None:
     spread = f"{np.median(taken):.1f} ms ({min(taken):.1f} to {max(taken):.1f})"
     print(f"\nDecoding and resizing a picture: {spread} of one core.\n")
     print("From files to captions, decoding beside the network (what `captioner caption` does):\n")
-    print(f"| {' | | '.join(['the ancestor’s path', *ways])} | |\n|{'---|' * (1 + 2 * len(ways))}")
+    print(f"| the ancestor’s path | {' | | '.join(ways)} | |\n|{'---|' * (1 + 2 * len(ways))}")
     rounds = [
         [by_ancestor(ancestor, contents), *(in_bulk(c, contents) for c in captioners)] for _ in range(ROUNDS)
     ]

@@ -160,8 +160,8 @@ class Captioner:
         self.network.record(batches)
 
     def warm_up(self, batch_sizes: Iterable[int]) -> None:
-        """Run every batch size once, greedily, so that no user waits for a first time; a GPU keeps a graph of
-        each. Beam search has its first time under OpenVINO when it is first asked for.
+        """Run every batch size once, greedily, so that no user waits for a first time; graphs of each are
+        kept. Beam search has its first time under OpenVINO when it is first asked for.
 
         The largest comes first: in the memory that it leaves the others find room, which the other way round
         would each take their own.

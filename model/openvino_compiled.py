@@ -37,15 +37,22 @@ class CompiledGraphs:
         missing = sorted(set(wanted) - self._requests.keys())
         if not missing:
             return
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(cores()) as threads:
             coming = {
                 (graph, batch): threads.submit(
                     _compile, _for_batch(self._graphs[graph], batch), self._precisions.get(graph, "f32")
                 )
                 for graph, batch in missing
             }
-        for key, compiled in coming.items():
-            self._requests[key] = compiled.result()
+        for (graph, batch), compiled in coming.items():
+            self._requests[graph, batch] = compiled.result()
+            if batch == ANY:
+                del self._graphs[graph]  # and its weights: such a graph is wanted for no other size
+
+
+def cores() -> int:
+    """Of the CPU, as many as this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def bytes_of_weights(graph: openvino.Model) -> int:

@@ -59,16 +59,21 @@ def load_graphs(config: Config, network: Callable[[], CaptionNetwork]) -> dict[s
         return _trace(network, config)
     for folder in (_cache_folder, _installed_folder):
         try:
-            kept = folder() / _key(config)
-            return {name: core().read_model(kept / f"{name}.xml") for name in _names(config)}
+            return _kept(folder(), config)
         except Exception as error:  # absent, cut off, of another make; RuntimeError: this user has no home
             log.debug("no graphs kept: %s", error)
     graphs = _trace(network, config)
     try:
         _keep(graphs, _cache_folder() / _key(config))
+        return _kept(_cache_folder(), config)  # of a file, weights are memory that can be given up
     except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home
         log.debug("graphs are not kept for the next start: %s", error)
     return graphs
+
+
+def _kept(folder: Path, config: Config) -> dict[str, openvino.Model]:
+    kept = folder / _key(config)
+    return {name: core().read_model(kept / f"{name}.xml") for name in _names(config)}
 
 
 def _trace(network: Callable[[], CaptionNetwork], config: Config) -> dict[str, openvino.Model]:

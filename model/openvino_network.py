@@ -1,7 +1,7 @@
 """The network as OpenVINO graphs: PyTorch's values on a CPU in half of its time and less.
 
-Compiled for batches of one size, a small network's graph is a tenth to a quarter faster than for any: a batch
-is run in parts of a few sizes (:mod:`model.parts`), whose graphs are compiled when they are first wanted.
+Compiled for batches of one size, a small network's graph is a tenth or more faster than for any: a batch is
+run in parts of a few sizes (:mod:`model.parts`), whose graphs are compiled when they are first wanted.
 
 Once there are graphs (:mod:`model.openvino_graphs`), nothing needs PyTorch but networks that predict
 ``<start>``.
@@ -9,7 +9,6 @@ Once there are graphs (:mod:`model.openvino_graphs`), nothing needs PyTorch but 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import Config, Precision
-from model.openvino_compiled import ANY, CompiledGraphs, bytes_of_weights
+from model.openvino_compiled import ANY, CompiledGraphs, bytes_of_weights, cores
 from model.openvino_graphs import core, load_graphs
 from model.parts import Part, exact, padded
 from model.vocabulary import END_ID, PAD_ID, START_ID
@@ -63,7 +62,7 @@ class OpenVinoNetwork:
         is_large = sum(bytes_of_weights(graphs[name]) for name in ("early", "late")) > _LARGE
         self.in_parts = precision == "int8" or not is_large
         # Two pictures a core: larger parts gain nothing on two cores and take more memory.
-        self._largest_part = min(self.batch_size, 2 << ((os.cpu_count() or 1) - 1).bit_length())
+        self._largest_part = min(self.batch_size, 2 << (cores() - 1).bit_length())
         if precision == "auto":
             precision = "mixed" if has_bfloat16 else "float32"
         if precision == "int8":
@@ -107,7 +106,7 @@ class OpenVinoNetwork:
 
     def begin(self, pixels: Pixels, beams: Sequence[int]) -> Callable[[], list[Rows]]:
         """See :class:`model.captioner.Network`."""
-        if 1 in beams:
+        if 1 in beams:  # several graphs are compiled at once, which each by itself would not be
             self.record([len(pixels)])
         seen = self.encode(pixels)
         if self.limits.predicts_start:

@@ -39,7 +39,7 @@ class Job(msgspec.Struct):
 
 
 def batch_sizes(largest: int) -> list[int]:
-    """What is warmed up, and has a graph on a GPU: 1, 2, 4, … ``largest``."""
+    """What is warmed up, and has graphs: 1, 2, 4, … ``largest``."""
     sizes = [1]
     while sizes[-1] * 2 < largest:
         sizes.append(sizes[-1] * 2)

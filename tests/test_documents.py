@@ -16,6 +16,7 @@ from tests.service.fakes import FakeRunner, on_a_port
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "clients/python/README.md"]
+DOCUMENTS += [ROOT / "training/RESULTS.md", ROOT / "model/bundled/README.md"]
 NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
 
 
@@ -30,6 +31,15 @@ def test_every_file_of_ours_that_is_named_is_there(document: Path) -> None:
     rooms = "cli|clients|docs|model|service|tests|training"
     for name in re.findall(rf"`((?:{rooms})/[\w./-]*)`", document.read_text("utf-8")):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
+def test_a_table_has_as_many_cells_in_every_row(document: Path) -> None:
+    """What has not is shown as text with bars in it."""
+    text = re.sub(r"```.*?```", "", document.read_text("utf-8"), flags=re.S)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        rows = table.splitlines()
+        assert len({len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", row))) for row in rows}) == 1, rows[0]
 
 
 def test_every_target_of_make_that_is_named_exists() -> None:

@@ -63,6 +63,8 @@ def test_the_next_batch_is_begun_before_one_is_waited_for(captioner: Captioner) 
     overlapping = Overlapping(captioner)
     results = caption_many(overlapping, SAMPLES[:3] * 2, batch_size=2)  # type: ignore[arg-type]
     assert len(list(results)) == 6
+    recorded = {entry for entry in overlapping.said if entry.startswith("record")}
+    assert recorded == {"record [2]"}
     begun = [entry for entry in overlapping.said if not entry.startswith("record")]
     assert begun == ["begin 0", "begin 1", "wait 0", "begin 2", "wait 1", "wait 2"]
 

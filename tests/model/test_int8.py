@@ -140,7 +140,11 @@ def test_calibrating_makes_no_graphs_anew(graph_cache: Path) -> None:
     assert len(list(graph_cache.iterdir())) == 1
 
 
-def test_a_graph_that_could_not_be_compiled_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("large", [0, 2**30])
+def test_a_graph_that_could_not_be_compiled_is_tried_again(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.openvino_network._LARGE", large)
     checkpoint = small_checkpoint()
     captioner = Captioner(
         checkpoint.config,
