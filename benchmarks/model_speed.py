@@ -99,9 +99,7 @@ def compare(folder: Path, contents: list[bytes]) -> None:
     preprocessing = captioners[0].config.preprocessing
     pixels = np.stack([load_pixels(data, preprocessing) for data in contents])
     print("The network alone, captions/s and times the ancestor's path (which also decodes and resizes):\n")
-    print(
-        f"| batch | the ancestor’s path | {' | | '.join(ways)} | |\n|---|{'---|' * (1 + 2 * len(ways))}"
-    )
+    print(f"| batch | the ancestor’s path | {' | | '.join(ways)} | |\n|---|{'---|' * (1 + 2 * len(ways))}")
     for batch in BATCHES:
         for captioner in captioners:
             captioner.warm_up([batch])
