@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import msgspec
@@ -66,21 +68,29 @@ def reload(service: Service, **headers: str) -> httpx.Response:
     return httpx.post(f"{service.url}/model/reload", headers=headers or KEY, timeout=120)
 
 
+class Answer(NamedTuple):
+    picture: int
+    status: int
+    revision: str
+    caption: str
+    asked: float  # time.monotonic()
+
+
 @contextmanager
-def load(service: Service, clients: int = 4) -> Iterator[list[tuple[int, int, str, str]]]:
-    """Clients that caption without a pause; gives what they got: picture, status, revision, caption."""
-    seen: list[tuple[int, int, str, str]] = []
+def load(service: Service, clients: int = 4) -> Iterator[list[Answer]]:
+    """Clients that caption without a pause; gives what they got."""
+    seen: list[Answer] = []
     stop = threading.Event()
 
     def client(first: int) -> None:
         with httpx.Client(headers=KEY, timeout=120) as http:
             number = first
             while not stop.is_set():
-                which = number % len(PICTURES)
+                which, asked = number % len(PICTURES), time.monotonic()
                 answer = http.post(f"{service.url}/caption", files={"image": PICTURES[which]})
                 body = answer.json()
                 revision = body.get("model", {}).get("revision", "")
-                seen.append((which, answer.status_code, revision, body.get("caption", "")))
+                seen.append(Answer(which, answer.status_code, revision, body.get("caption", ""), asked))
                 number += 1
 
     threads = [threading.Thread(target=client, args=[n]) for n in range(clients)]
@@ -113,18 +123,20 @@ def test_a_new_model_takes_over_under_load(folder: Path, other: Path) -> None:
         put(other, folder)
         answer = reload(service)
         assert (answer.status_code, answer.json()["revision"]) == (200, new)
-        before = len(seen)
+        exchanged, before = time.monotonic(), len(seen)
         until(lambda: len(seen) > before + 20)
+        exchanged_again = time.monotonic()
         put(BUNDLED, folder)
         service.process.send_signal(signal.SIGHUP)  # the other way to say it; standard input is no terminal
         health = f"{service.url}/health"
         until(lambda: httpx.get(health, timeout=30).json()["model"]["revision"] == old)
-        until(lambda: len(seen) > before + 60 and {revision for _, _, revision, _ in seen[-8:]} == {old})
-    assert Counter(status for _, status, _, _ in seen).keys() == {200}
-    assert {revision for _, _, revision, _ in seen[before + 4 : before + 20]} == {new}
-    assert seen[0][2] == old
-    for which, _, revision, caption in seen:
-        assert caption == expected[revision][which]
+        until(lambda: len(seen) > before + 60 and {answer.revision for answer in seen[-8:]} == {old})
+    assert Counter(answer.status for answer in seen).keys() == {200}
+    between = [entry for entry in seen if exchanged < entry.asked < exchanged_again]
+    assert {entry.revision for entry in between} == {new}
+    assert seen[0].revision == old
+    for entry in seen:
+        assert entry.caption == expected[entry.revision][entry.picture]
 
 
 def test_when_a_reload_is_answered_the_new_model_is_in_use(folder: Path, other: Path) -> None:
