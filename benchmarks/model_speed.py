@@ -76,7 +76,7 @@ def runners(folder: Path) -> dict[str, Captioner]:
     ways = {"PyTorch": Captioner.load(folder)}
     if resolve_engine("auto", "cpu") == "openvino":
         contents = checkpoints.read(folder)
-        precisions: list[Precision] = ["float32", "mixed", "bfloat16"]
+        precisions: list[Precision] = ["float32", "bfloat16"]
         precisions += ["int8"] if contents.config.activation_ranges else []
         for precision in precisions:
             ways[f"OpenVINO, {precision}"] = Captioner.on_openvino(contents, precision)

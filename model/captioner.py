@@ -60,7 +60,7 @@ def resolve_device(name: str, precision: Precision = "auto") -> str:
     name stays as it is."""
     if name != "auto":
         return name
-    if precision in ("mixed", "int8"):
+    if precision == "int8":
         return "cpu"
     if sys.platform == "linux" and not any(Path(driver).exists() for driver in _GPU_DRIVERS):
         return "cpu"  # PyTorch would say the same, two seconds later

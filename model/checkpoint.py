@@ -1,11 +1,13 @@
 """The checkpoint folder: ``model.safetensors``, ``config.json``, ``vocabulary.json``, ``README.md``.
 
-Nothing in it is executable. Weights are stored in float16 unless they must stay exact (they are used in
-float32) and read by safetensors, so a pickle can do no more than be refused.
+Nothing in it is executable. Weights are read by safetensors, so a pickle can do no more than be refused, and
+used in float32. Unless they must stay exact they are stored in 16 bits: the decoder's in float16, the
+encoder's in bfloat16 with BatchNorm folded in, so that computing in bfloat16 rounds none of them.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import tempfile
@@ -14,10 +16,11 @@ from pathlib import Path
 import msgspec
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.config import CARD, CONFIG, VOCABULARY, WEIGHTS, Config, load_config
 from model.contents import Contents, load_vocabulary, read
+from model.encoder import to_bfloat16_values
 from model.errors import CheckpointError
 from model.network import CaptionNetwork
 from model.vocabulary import Vocabulary
@@ -61,20 +64,16 @@ def build(config: Config, weights: bytes) -> CaptionNetwork:
     return network.eval()
 
 
-def save(
-    folder: Path, checkpoint: Checkpoint, card: str = "", weights_type: torch.dtype = torch.float16
-) -> None:
+def save(folder: Path, checkpoint: Checkpoint, card: str = "", *, exact: bool = False) -> None:
     """Write a checkpoint folder; an older one at the same place stays whole until the new one is complete.
 
     Its activation ranges are not written: nothing says that they are those of these weights.
 
-    :param weights_type: float16 halves the file; float32 keeps every bit
+    :param exact: keep every bit of the weights, in a file of twice the size
     :raises OSError: the disk is full or not writable; nothing that stood in ``folder`` is lost
     """
-    tensors = {
-        name: tensor.to(weights_type).contiguous() if tensor.is_floating_point() else tensor
-        for name, tensor in checkpoint.network.state_dict().items()
-    }
+    network = checkpoint.network if exact else _in_16_bits(checkpoint.network)
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     contents = {
         WEIGHTS: safetensors.torch.save(tensors),
         VOCABULARY: msgspec.json.format(msgspec.json.encode(checkpoint.vocabulary.words), indent=0),
@@ -102,6 +101,20 @@ def save_ranges(folder: Path, config: Config, ranges: dict[str, tuple[float, flo
     if load_config(folder).files != config.files:
         raise CheckpointError(f"{folder} holds another checkpoint by now: nothing was written")
     _replace(folder, {CONFIG: _text(msgspec.structs.replace(config, activation_ranges=ranges))})
+
+
+def _in_16_bits(network: CaptionNetwork) -> CaptionNetwork:
+    """A copy whose weights are of the types that they are stored in."""
+    network = copy.deepcopy(network)
+    encoder = network.encoder
+    to_bfloat16_values(encoder)
+    for part in network.children():
+        if part is not encoder:
+            part.half()
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):  # BatchNorm stays: its variance, 1 - eps, is no bfloat16
+            module.bfloat16()
+    return network
 
 
 def _text(config: Config) -> bytes:

@@ -16,7 +16,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 MAX_IMAGE_PIXELS = 40_000_000  # of a picture, unless whoever decodes it is told otherwise
 
 EngineName = Literal["auto", "torch", "openvino"]
-Precision = Literal["auto", "float32", "mixed", "bfloat16", "int8"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

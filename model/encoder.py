@@ -83,6 +83,33 @@ def build_encoder(name: str) -> ResNetEncoder | MobileNetEdgeTPUEncoder:
     return ResNetEncoder(name)
 
 
+@torch.no_grad()
+def to_bfloat16_values(encoder: ResNetEncoder | MobileNetEdgeTPUEncoder) -> None:
+    """Fold each BatchNorm into the convolution before it and round weights and biases to values that bfloat16
+    has: who computes in bfloat16 then has exactly these.
+
+    A BatchNorm stays as an identity that carries the bias: mean 0, variance 1 - eps, weight 1.
+
+    :param encoder: changed in place; it is one for inference then
+    """
+    convolution: nn.Conv2d | None = None
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            convolution = module
+        elif isinstance(module, nn.BatchNorm2d):
+            assert convolution is not None
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            scale = module.weight.double() / torch.sqrt(module.running_var.double() + module.eps)  # [C]
+            bias = module.bias.double() - module.running_mean.double() * scale  # [C]
+            convolution.weight.copy_((convolution.weight.double() * scale[:, None, None, None]).bfloat16())
+            module.bias.copy_(bias.bfloat16())
+            module.weight.fill_(1.0)
+            module.running_mean.zero_()
+            module.running_var.fill_(1.0 - module.eps)
+            convolution = None
+
+
 class Bfloat16Encoder(nn.Module):
     """An encoder for inference that computes in bfloat16: float images [B, 3, S, S] → a float feature map.
 

@@ -30,9 +30,9 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino  # noqa: E402
 
-_GRAPHS = ("early", "late", "start", "greedy", "beam")
-_GRAPHS_OF_STEPS = ("early", "late", "start", "first", "step")  # where <start> is predicted
-_LAYOUT = 9  # of the graphs; another whenever what one of them takes or gives changes
+_GRAPHS = ("encode", "start", "greedy", "beam")
+_GRAPHS_OF_STEPS = ("encode", "start", "first", "step")  # where <start> is predicted
+_LAYOUT = 10  # of the graphs; another whenever what one of them takes or gives changes
 log = logging.getLogger("captioner.openvino")
 
 

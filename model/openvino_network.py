@@ -25,12 +25,6 @@ from model.words import Pixels, Rows, by_beam_width
 if TYPE_CHECKING:
     from model.network import CaptionNetwork
 
-_HINTS: dict[Precision, dict[str, str]] = {
-    "float32": {},
-    "mixed": {"early": "bf16"},
-    "bfloat16": {"early": "bf16", "late": "bf16"},
-}
-
 # Bytes of an encoder's weights. A larger one runs at a matrix product's pace with a graph for any batch, but
 # for int8, and each graph would lay its weights out in memory anew.
 _LARGE = 64 * 2**20
@@ -41,10 +35,10 @@ Values = list[NDArray[Any]]
 class OpenVinoNetwork:
     """A :class:`model.captioner.Network`: PyTorch's one as graphs. Lives on one thread.
 
-    The precision is that of the encoder, where the time goes; the decoder stays in float32. ``mixed`` is
-    bfloat16 in the first four fifths of the encoder's work, where rounding costs the captions least.
-    ``int8`` has 8-bit integers in the convolutions of its first three quarters, and in the rest bfloat16
-    where the CPU computes in it. ``auto`` is ``mixed`` on such a CPU, else ``float32``.
+    The precision is that of the encoder, where the time goes; in the decoder, which stays in float32,
+    rounding would change as many captions again for little time. ``int8`` has 8-bit integers in the
+    convolutions of the encoder's first three quarters of work, and in the rest bfloat16 where the CPU
+    computes in it. ``auto`` is ``bfloat16`` on such a CPU, else ``float32``.
     """
 
     overlaps = False
@@ -59,26 +53,22 @@ class OpenVinoNetwork:
         """
         has_bfloat16 = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         graphs = load_graphs(config, network)
-        is_large = sum(bytes_of_weights(graphs[name]) for name in ("early", "late")) > _LARGE
-        self.in_parts = precision == "int8" or not is_large
+        self.in_parts = precision == "int8" or bytes_of_weights(graphs["encode"]) <= _LARGE
         # Two pictures a core: larger parts gain nothing on two cores and take more memory.
         self._largest_part = min(self.batch_size, 2 << (cores() - 1).bit_length())
-        if precision == "auto":
-            precision = "mixed" if has_bfloat16 else "float32"
         if precision == "int8":
             from model.openvino_int8 import to_int8
 
-            to_int8(graphs["early"], config.activation_ranges)
-            precision = "bfloat16" if has_bfloat16 else "float32"
-        self._compiled = CompiledGraphs(graphs, _HINTS[precision])
+            to_int8(graphs["encode"], config.activation_ranges)
+        in_bfloat16 = precision == "bfloat16" or (precision != "float32" and has_bfloat16)
+        self._compiled = CompiledGraphs(graphs, {"encode": "bf16"} if in_bfloat16 else {})
         self.limits = config.decoding
         self._vocabulary_size = config.vocabulary_size
 
     def record(self, batches: Sequence[int]) -> None:
         """See :class:`model.captioner.Network`."""
         parts_of = {
-            "early": self._encoder_parts,
-            "late": self._encoder_parts,
+            "encode": self._encoder_parts,
             "step" if self.limits.predicts_start else "greedy": self._decoder_parts,
         }
         self._compiled.prepare(
@@ -92,10 +82,7 @@ class OpenVinoNetwork:
 
     def _encode(self, pixels: Pixels, size: int) -> Values:
         stacked = pixels if isinstance(pixels, np.ndarray) else np.stack(pixels)
-        early, late = self._compiled.request("early", size), self._compiled.request("late", size)
-        early.infer([stacked], share_inputs=True)
-        late.set_input_tensor(early.get_output_tensor())
-        return _values(late.infer())
+        return self.run("encode", stacked, batch=size)
 
     def _encoder_parts(self, batch: int) -> list[Part]:
         return list(exact(batch, self._largest_part)) if self.in_parts else [(slice(0, batch), ANY)]

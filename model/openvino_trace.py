@@ -18,34 +18,19 @@ from model.network import CaptionNetwork, State
 from model.openvino_decoder import BeamStep, GreedyStep, Start, Step
 from model.vocabulary import PAD_ID, START_ID
 
-# Of the encoder's arithmetic, from its first unit on.
-EARLY_SHARE = 0.81  # what ``mixed`` does in bfloat16
-INT8_SHARE = 0.75  # what ``int8`` does in integers: not more than that
+INT8_SHARE = 0.75  # of the encoder's arithmetic, from its first unit on: ``int8`` has no more in integers
 _TRACED_BATCH = 2  # any but 1, which traces would take for a constant
 
 
-class _Early(nn.Module):
-    """uint8 pixels [B, S, S, 3] → the map after the encoder's first units."""
+class _Encode(nn.Module):
+    """:meth:`CaptionNetwork.encode`: uint8 pixels [B, S, S, 3] → embedding and regions."""
 
-    def __init__(self, network: CaptionNetwork, units: list[nn.Module]) -> None:
+    def __init__(self, network: CaptionNetwork) -> None:
         super().__init__()
         self.network = network
-        self.units = nn.Sequential(*units)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.units(self.network.normalise(pixels))
-
-
-class _Late(nn.Module):
-    """That map → embedding and regions: the rest of :meth:`CaptionNetwork.encode`."""
-
-    def __init__(self, network: CaptionNetwork, units: list[nn.Module]) -> None:
-        super().__init__()
-        self.network = network
-        self.units = nn.Sequential(*units)
-
-    def forward(self, reached: Tensor) -> tuple[Tensor, ...]:
-        seen = self.network.look(self.network.features(self.units(reached)))
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        seen = self.network.encode(pixels)
         return (seen.embedding,) if seen.regions is None else (seen.embedding, seen.regions)
 
 
@@ -71,15 +56,12 @@ def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     """
     image_size = config.preprocessing.image_size
     pixels = torch.zeros(_TRACED_BATCH, image_size, image_size, 3, dtype=torch.uint8)  # [B, S, S, 3]
-    shares = _shares(network, pixels)
-    early, late = _split(network, shares)
-    reached = early(pixels)  # [B, C, H, W]
-    embedding, *regions = late(reached)
+    encode = _Encode(network)
+    embedding, *regions = encode(pixels)
     h, c = Start(network)(embedding)  # [L, B, hidden_size] each
     tokens = torch.zeros(_TRACED_BATCH, dtype=torch.int64)  # [B]
     graphs = {
-        "early": _named(_convert(early, pixels), early, _units_until(INT8_SHARE, shares)),
-        "late": _convert(late, reached),
+        "encode": _named(_convert(encode, pixels), _first_convolutions(network, pixels)),
         "start": _convert(Start(network), embedding),
     }
     if config.decoding.predicts_start:
@@ -92,24 +74,19 @@ def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     return graphs
 
 
-def _shares(network: CaptionNetwork, pixels: Tensor) -> list[float]:
-    """How much of the encoder's arithmetic is done before its first unit, after it, after the second, …"""
+def _first_convolutions(network: CaptionNetwork, pixels: Tensor) -> list[str]:
+    """Names of the convolutions of the encoder's first units, until :data:`INT8_SHARE` of its arithmetic."""
     images, work = network.normalise(pixels), [0]
-    for unit in network.encoder.units():
+    units = network.encoder.units()
+    for unit in units:
         with FlopCounterMode(display=False) as counter:
             images = unit(images)
         work.append(work[-1] + counter.get_total_flops())
-    return [done / work[-1] for done in work]
-
-
-def _units_until(share: float, shares: list[float]) -> int:
-    return next(count for count, done in enumerate(shares) if done >= share)
-
-
-def _split(network: CaptionNetwork, shares: list[float]) -> tuple[_Early, _Late]:
-    """The encoder, cut after :data:`EARLY_SHARE` of its arithmetic."""
-    units, cut = network.encoder.units(), _units_until(EARLY_SHARE, shares)
-    return _Early(network, units[:cut]), _Late(network, units[cut:])
+    count = next(count for count, done in enumerate(work) if done >= INT8_SHARE * work[-1])
+    among = {module for unit in units[:count] for module in unit.modules()}
+    return [
+        name for name, module in network.named_modules() if module in among and isinstance(module, nn.Conv2d)
+    ]
 
 
 def _greedy(
@@ -166,14 +143,9 @@ def _beam(step: BeamStep, h: Tensor, c: Tensor, *regions: Tensor) -> openvino.Mo
     return graph
 
 
-def _named(graph: openvino.Model, early: _Early, units: int) -> openvino.Model:
-    """Convolutions of its first ``units`` called what they are called in the network: those of int8."""
-    in_network = {module: name for name, module in early.network.named_modules()}
-    names = {
-        f"__module.units.{path}": in_network[module]
-        for path, module in early.units.named_modules()
-        if isinstance(module, nn.Conv2d) and int(path.split(".")[0]) < units
-    }
+def _named(graph: openvino.Model, convolutions: list[str]) -> openvino.Model:
+    """These convolutions, those of int8, called what they are called in the network."""
+    names = {f"__module.network.{name}": name for name in convolutions}
     for operation in graph.get_ordered_ops():
         name = names.get(operation.get_friendly_name().partition("/")[0])
         if name and operation.get_type_name() == "Convolution":

@@ -45,8 +45,8 @@ def import_legacy(encoder: Path, decoder: Path, vocab: Path, output: Path) -> Co
     network.load_state_dict(state, assign=True)
     checkpoint = checkpoints.Checkpoint(config, vocabulary, network)
     try:
-        # float16 would change words, and BatchNorm variances can be beyond its range.
-        checkpoints.save(output, checkpoint, write_card(config), weights_type=torch.float32)
+        # Rounded weights would change words.
+        checkpoints.save(output, checkpoint, write_card(config), exact=True)
     except OSError as error:
         raise LegacyError(f"{output} cannot be written: {error.strerror or error}") from None
     return config
