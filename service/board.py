@@ -29,6 +29,9 @@ class Board:
         self._decoding = self._front_ends["decoding"]
         self._workers = cells["workers"]
         self._begun = self._workers["begun"]
+        self._paces = self._workers["picture_s"]
+        self._heartbeats = self._workers["heartbeat"]
+        self._largest_batches = self._workers["largest_batch"]
 
     @staticmethod
     def _layout(front_ends: int, workers: int) -> np.dtype[Any]:
@@ -180,7 +183,7 @@ class Board:
 
     def heartbeat(self, worker: int) -> float:
         """When the worker last showed life, or in how long it must have."""
-        return float(self._workers["heartbeat"][worker])
+        return float(self._heartbeats[worker])
 
     def busy_since(self, worker: int) -> float:
         """When the worker's present batch began; 0 when idle."""
@@ -213,13 +216,12 @@ class Board:
         cell["largest_batch"] = max(cell["largest_batch"], pictures)
 
     def knows_pace(self, worker: int) -> bool:
-        return bool(self._workers["picture_s"][worker])
+        return bool(self._paces[worker])
 
     @property
     def queue_s(self) -> float:
         """Seconds until the pictures that are in will have been captioned; 0 before the first batch."""
-        rate = sum(1 / pace for pace in self._paces())
-        return self.admitted / rate if rate else 0.0
+        return self._queue_s(self._known_paces())
 
     @property
     def arrival_s(self) -> float:
@@ -227,14 +229,19 @@ class Board:
 
         It waits for those before it, and then for its whole batch, to which later ones belong.
         """
-        paces = self._paces()
+        paces = self._known_paces()
         if not paces:
             return 0.0
-        batch = min(int(self._workers["largest_batch"].max()), self.admitted / len(paces) + 1)
-        return self.queue_s + batch * max(paces)
+        batch = min(max(self._largest_batches.tolist()), self.admitted / len(paces) + 1)
+        return self._queue_s(paces) + batch * max(paces)
 
-    def _paces(self) -> list[float]:
+    def _queue_s(self, paces: list[float]) -> float:
+        rate = sum(1 / pace for pace in paces)
+        return self.admitted / rate if rate else 0.0
+
+    def _known_paces(self) -> list[float]:
         """Seconds a picture takes each worker that is ready; each that ever was, if none is."""
-        paces = [float(pace) for pace in self._workers["picture_s"]]
-        ready = [pace for worker, pace in enumerate(paces) if 0 <= self.silence_s(worker) <= SILENT_S]
+        paces, now = self._paces.tolist(), time.monotonic()
+        beats = self._heartbeats.tolist()
+        ready = [pace for pace, beat in zip(paces, beats, strict=True) if 0 <= now - beat <= SILENT_S]
         return [pace for pace in ready or paces if pace]
