@@ -113,7 +113,7 @@ def to_bfloat16_values(encoder: ResNetEncoder | MobileNetEdgeTPUEncoder) -> None
 class Bfloat16Encoder(nn.Module):
     """An encoder for inference that computes in bfloat16: float images [B, 3, S, S] → a float feature map.
 
-    BatchNorm is folded into a ResNet's convolutions; elsewhere its values stay in float32.
+    BatchNorm is folded into a ResNet's convolutions; elsewhere it stays in float32.
     """
 
     def __init__(self, encoder: ResNetEncoder | MobileNetEdgeTPUEncoder) -> None:
@@ -121,10 +121,10 @@ class Bfloat16Encoder(nn.Module):
         encoder = copy.deepcopy(encoder).eval()
         if isinstance(encoder, ResNetEncoder):
             encoder.resnet = nn.Sequential(fuse(encoder.resnet))
-        self.encoder = encoder.to(torch.bfloat16)
-        for module in self.encoder.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.float()
+        for module in encoder.modules():
+            if isinstance(module, nn.Conv2d):
+                module.bfloat16()
+        self.encoder = encoder
 
     def forward(self, images: Tensor) -> Tensor:
         return self.encoder(images.to(torch.bfloat16)).float()

@@ -117,6 +117,16 @@ def test_bfloat16_rounds_and_changes_nothing_else(name: str) -> None:
     assert 0 < error < 0.05
 
 
+def test_bfloat16_leaves_batch_norm_its_values() -> None:
+    encoder = load(BUNDLED).network.encoder
+    before, after = (
+        [module.running_var for module in each.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        for each in (encoder, Bfloat16Encoder(encoder))
+    )
+    assert before
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
 def test_the_bundled_model_says_the_same_in_bfloat16() -> None:
     preprocessing = load(BUNDLED).config.preprocessing
     pixels = np.stack([load_pixels(path, preprocessing) for path in sorted(SAMPLES.iterdir())])
