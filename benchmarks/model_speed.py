@@ -25,7 +25,7 @@ from model import checkpoint as checkpoints
 from model.bulk import caption_many
 from model.calibration import measure_ranges
 from model.captioner import Captioner, resolve_engine
-from model.config import BUNDLED, Architecture, Config, Precision, load_config
+from model.config import BUNDLED, Architecture, Config, Precision
 from model.memory import MOST, keep_blocks
 from model.network import CaptionNetwork
 from model.preprocessing import load_pixels
@@ -52,11 +52,11 @@ def main() -> None:
         folder = arguments.checkpoint
         if arguments.encoder:
             folder = Path(name)
-            checkpoint = of_random_weights(arguments.encoder)
-            checkpoints.save(folder, checkpoint)
+            checkpoints.save(folder, of_random_weights(arguments.encoder))
+            checkpoint = checkpoints.load(folder)
             pixels = [load_pixels(path, checkpoint.config.preprocessing) for path in files]
-            ranges = measure_ranges(checkpoint.network.eval(), pixels)
-            checkpoints.save_ranges(folder, load_config(folder), ranges)
+            ranges = measure_ranges(checkpoint.network, pixels)
+            checkpoints.save_ranges(folder, checkpoint.config, ranges)
         compare(folder, [path.read_bytes() for path in files])
 
 

@@ -1,8 +1,8 @@
 """The checkpoint folder: ``model.safetensors``, ``config.json``, ``vocabulary.json``, ``README.md``.
 
 Nothing in it is executable. Weights are read by safetensors, so a pickle can do no more than be refused, and
-used in float32. Unless they must stay exact they are stored in 16 bits: the decoder's in float16, the
-encoder's in bfloat16 with BatchNorm folded in, so that computing in bfloat16 rounds none of them.
+used in float32. Unless they must stay exact they are stored in 16 bits: the encoder's convolutions in
+bfloat16 with BatchNorm folded in, so that computing in bfloat16 rounds none of them, the rest in float16.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def save_ranges(folder: Path, config: Config, ranges: dict[str, tuple[float, flo
 
 
 def _in_16_bits(network: CaptionNetwork) -> CaptionNetwork:
-    """A copy whose weights are of the types that they are stored in."""
+    """A copy whose weights are of the types that they are stored in; what is left of the encoder's BatchNorm
+    stays in float32."""
     network = copy.deepcopy(network)
     encoder = network.encoder
     to_bfloat16_values(encoder)
@@ -112,7 +113,7 @@ def _in_16_bits(network: CaptionNetwork) -> CaptionNetwork:
         if part is not encoder:
             part.half()
     for module in encoder.modules():
-        if isinstance(module, nn.Conv2d):  # BatchNorm stays: its variance, 1 - eps, is no bfloat16
+        if isinstance(module, nn.Conv2d):  # not BatchNorm: its variance, 1 - eps, is no bfloat16
             module.bfloat16()
     return network
 

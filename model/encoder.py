@@ -95,6 +95,8 @@ def to_bfloat16_values(encoder: ResNetEncoder | MobileNetEdgeTPUEncoder) -> None
     convolution: nn.Conv2d | None = None
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
+            assert convolution is None, "a convolution without BatchNorm"
+            assert module.bias is None
             convolution = module
         elif isinstance(module, nn.BatchNorm2d):
             assert convolution is not None

@@ -35,10 +35,10 @@ Values = list[NDArray[Any]]
 class OpenVinoNetwork:
     """A :class:`model.captioner.Network`: PyTorch's one as graphs. Lives on one thread.
 
-    The precision is that of the encoder, where the time goes; in the decoder, which stays in float32,
-    rounding would change as many captions again for little time. ``int8`` has 8-bit integers in the
-    convolutions of the encoder's first three quarters of work, and in the rest bfloat16 where the CPU
-    computes in it. ``auto`` is ``bfloat16`` on such a CPU, else ``float32``.
+    The precision is that of the encoder, where the time goes, and of embedding and regions; in the LSTM and
+    what follows it, float32 always, rounding would change as many captions again for little time. ``int8``
+    has 8-bit integers in the convolutions of the encoder's first three quarters of work, and in the rest
+    bfloat16 where the CPU computes in it. ``auto`` is ``bfloat16`` on such a CPU, else ``float32``.
     """
 
     overlaps = False
