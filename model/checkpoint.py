@@ -16,11 +16,11 @@ from pathlib import Path
 import msgspec
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.config import CARD, CONFIG, VOCABULARY, WEIGHTS, Config, load_config
 from model.contents import Contents, load_vocabulary, read
-from model.encoder import to_bfloat16_values
+from model.encoder import convolutions_to_bfloat16, to_bfloat16_values
 from model.errors import CheckpointError
 from model.network import CaptionNetwork
 from model.vocabulary import Vocabulary
@@ -104,17 +104,14 @@ def save_ranges(folder: Path, config: Config, ranges: dict[str, tuple[float, flo
 
 
 def _in_16_bits(network: CaptionNetwork) -> CaptionNetwork:
-    """A copy whose weights are of the types that they are stored in; what is left of the encoder's BatchNorm
-    stays in float32."""
+    """A copy whose weights are of the types that they are stored in."""
     network = copy.deepcopy(network)
     encoder = network.encoder
     to_bfloat16_values(encoder)
     for part in network.children():
         if part is not encoder:
             part.half()
-    for module in encoder.modules():
-        if isinstance(module, nn.Conv2d):  # not BatchNorm: its variance, 1 - eps, is no bfloat16
-            module.bfloat16()
+    convolutions_to_bfloat16(encoder)
     return network
 
 

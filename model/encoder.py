@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 MOBILENET_EDGETPU = "mobilenet_edgetpu"
 
@@ -102,14 +103,28 @@ def to_bfloat16_values(encoder: ResNetEncoder | MobileNetEdgeTPUEncoder) -> None
             assert convolution is not None
             assert module.running_mean is not None
             assert module.running_var is not None
-            scale = module.weight.double() / torch.sqrt(module.running_var.double() + module.eps)  # [C]
-            bias = module.bias.double() - module.running_mean.double() * scale  # [C]
-            convolution.weight.copy_((convolution.weight.double() * scale[:, None, None, None]).bfloat16())
+            weight, bias = fuse_conv_bn_weights(
+                convolution.weight,
+                None,
+                module.running_mean,
+                module.running_var,
+                module.eps,
+                module.weight,
+                module.bias,
+            )
+            convolution.weight.copy_(weight.bfloat16())
             module.bias.copy_(bias.bfloat16())
             module.weight.fill_(1.0)
             module.running_mean.zero_()
             module.running_var.fill_(1.0 - module.eps)
             convolution = None
+
+
+def convolutions_to_bfloat16(encoder: nn.Module) -> None:
+    """In place. BatchNorm stays in float32: an identity's variance, 1 - eps, is no bfloat16."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            module.bfloat16()
 
 
 class Bfloat16Encoder(nn.Module):
@@ -123,9 +138,7 @@ class Bfloat16Encoder(nn.Module):
         encoder = copy.deepcopy(encoder).eval()
         if isinstance(encoder, ResNetEncoder):
             encoder.resnet = nn.Sequential(fuse(encoder.resnet))
-        for module in encoder.modules():
-            if isinstance(module, nn.Conv2d):
-                module.bfloat16()
+        convolutions_to_bfloat16(encoder)
         self.encoder = encoder
 
     def forward(self, images: Tensor) -> Tensor:
