@@ -21,7 +21,8 @@ export class Problem extends Error {
 export async function caption(picture, query, signal) {
   const body = new FormData();
   body.append("image", picture, "picture"); // what the file is called is nobody's business
-  const headers = key ? { "X-API-Key": key } : {};
+  const sentWith = key;
+  const headers = sentWith ? { "X-API-Key": sentWith } : {};
   let response;
   try {
     response = await fetch(`caption?${new URLSearchParams(query)}`, { method: "POST", body, headers, signal });
@@ -30,7 +31,9 @@ export async function caption(picture, query, signal) {
     throw new Problem("unreachable", 0, "the service cannot be reached");
   }
   if (response.ok) return response.json();
-  throw await problemOf(response);
+  const problem = await problemOf(response);
+  if (problem.status === 401 && sentWith !== key) return caption(picture, query, signal); // a key came meanwhile
+  throw problem;
 }
 
 async function problemOf(response) {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from service.app import create_app
 from service.board import Board
@@ -97,6 +97,37 @@ def test_a_key_is_asked_for_where_one_is_needed(browser: Browser) -> None:
         expect(key).to_be_hidden()
         page.get_by_role("button", name="Other captions").first.click()
         expect(page.locator(".others li")).to_have_count(4)
+
+
+def test_a_picture_refused_late_is_sent_again_with_the_key_given_meanwhile(browser: Browser) -> None:
+    held: list[Route] = []
+    with page_of(browser, Settings(api_keys="sesame"), PageRunner(), Board.private()) as page:
+        page.route("**/caption?*", lambda route: route.continue_() if held else held.append(route))
+        add(page, sample("dog.jpg"), sample("beach.jpg"))
+        generate(page)
+        key = page.get_by_label("API key")
+        expect(key).to_be_focused()  # asked for by the picture that was not held
+        key.fill("sesame")
+        key.press("Enter")
+        expect(page.locator(".card[data-state=done]")).to_have_count(1)
+        held[0].continue_()
+        expect(page.locator(".caption")).to_have_text([CAPTION, CAPTION])
+        expect(key).to_be_hidden()
+
+
+def test_a_second_picture_refused_leaves_the_key_being_typed_alone(browser: Browser) -> None:
+    held: list[Route] = []
+    with page_of(browser, Settings(api_keys="sesame"), PageRunner(), Board.private()) as page:
+        page.route("**/caption?*", lambda route: route.continue_() if held else held.append(route))
+        add(page, sample("dog.jpg"), sample("beach.jpg"))
+        generate(page)
+        key = page.get_by_label("API key")
+        expect(key).to_be_focused()
+        key.press_sequentially("ses")
+        held[0].continue_()
+        expect(page.locator(".card[data-state=chosen]")).to_have_count(2)
+        key.press_sequentially("ame")
+        expect(key).to_have_value("sesame")
 
 
 def test_a_service_that_is_gone_is_said_to_be_gone(page: Page) -> None:
