@@ -26,6 +26,10 @@ class SpatialAttention(nn.Module):
         self.query = nn.Linear(hidden_size, size)
         self.merge = nn.Linear(hidden_size + size, hidden_size)
 
+    def of_step(self) -> tuple[nn.Linear, nn.Linear]:
+        """The layers that run for each word."""
+        return self.query, self.merge
+
     def regions(self, features: Tensor) -> Tensor:
         """Feature map [B, C, H, W] → the picture's regions [B, HEADS, H · W, size / HEADS], keys and values
         alike."""

@@ -2,7 +2,8 @@
 
 Nothing in it is executable. Weights are read by safetensors, so a pickle can do no more than be refused, and
 used in float32. Unless they must stay exact they are stored in 16 bits: the encoder's convolutions in
-bfloat16 with BatchNorm folded in, so that computing in bfloat16 rounds none of them, the rest in float16.
+bfloat16 with BatchNorm folded in, so that computing in bfloat16 rounds none of them, the rest in float16, of
+which the matrices of the decoder's step have 255 values a row, so that a byte each can stand for them.
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ def _in_16_bits(network: CaptionNetwork) -> CaptionNetwork:
     network = copy.deepcopy(network)
     encoder = network.encoder
     to_bfloat16_values(encoder)
+    network.round_step()
     for part in network.children():
         if part is not encoder:
             part.half()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from model.attention import SpatialAttention
 from model.config import Config
 from model.encoder import build_encoder
+from model.int8_weights import round_rows
 
 
 class Seen(NamedTuple):
@@ -136,6 +137,16 @@ class CaptionNetwork(nn.Module):
         """One word further: tokens int64 [B] → logits [B, vocabulary_size] and the next state."""
         hidden, (h, c) = self.lstm(self.embed(tokens).unsqueeze(1), (state.h, state.c))  # [B, 1, hidden_size]
         return self.output(self._attend(hidden, state.regions)[:, 0]), State(h, c, state.regions)
+
+    @torch.no_grad()
+    def round_step(self) -> None:
+        """Round the matrices that each step reads with :func:`model.int8_weights.round_rows`, in place."""
+        for of_input, of_state, *_ in self.lstm.all_weights:
+            both = round_rows(torch.cat([of_input, of_state], dim=1))  # [4 · hidden_size, in + hidden_size]
+            of_input.copy_(both[:, : of_input.shape[1]])
+            of_state.copy_(both[:, of_input.shape[1] :])
+        for linear in [self.output, *(self.attention.of_step() if self.attention else ())]:
+            linear.weight.copy_(round_rows(linear.weight))
 
     def _attend(self, hidden: Tensor, regions: Tensor | None) -> Tensor:
         """LSTM outputs [B, T, hidden_size], with what attention sees for each of them."""

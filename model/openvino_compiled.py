@@ -14,16 +14,26 @@ if TYPE_CHECKING:
 
 ANY = 0  # size of a batch: whatever comes
 
+Options = dict[str, str | int | bool]
+
+_OPTIONS: Options = {
+    "PERFORMANCE_HINT": "LATENCY",
+    "INFERENCE_PRECISION_HINT": "f32",
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # inputs of 8-bit matrices stay what they are
+    # Pinned, two processes on one machine would choose the same cores.
+    "ENABLE_CPU_PINNING": False,
+}
+
 
 class CompiledGraphs:
     """A network's graphs, each compiled when it is first wanted: that takes a tenth of a second, and memory,
     and most never ask for beams."""
 
-    def __init__(self, graphs: dict[str, openvino.Model], precisions: dict[str, str]) -> None:
+    def __init__(self, graphs: dict[str, openvino.Model], options: dict[str, Options]) -> None:
         """
-        :param precisions: OpenVINO's names of them by the graphs'; float32 where there is none
+        :param options: OpenVINO's, of each graph that is not to be computed in float32
         """
-        self._graphs, self._precisions = graphs, precisions
+        self._graphs, self._options = graphs, options
         self._requests: dict[tuple[str, int], Any] = {}
 
     def request(self, graph: str, batch: int = ANY) -> Any:
@@ -40,7 +50,7 @@ class CompiledGraphs:
         with ThreadPoolExecutor(cores()) as threads:
             coming = {
                 (graph, batch): threads.submit(
-                    _compile, _for_batch(self._graphs[graph], batch), self._precisions.get(graph, "f32")
+                    _compile, _for_batch(self._graphs[graph], batch), self._options.get(graph, {})
                 )
                 for graph, batch in missing
             }
@@ -75,11 +85,5 @@ def _for_batch(graph: openvino.Model, batch: int) -> openvino.Model:
     return graph
 
 
-def _compile(graph: openvino.Model, precision: str) -> Any:
-    options = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": precision,
-        # Pinned, two processes on one machine would choose the same cores.
-        "ENABLE_CPU_PINNING": False,
-    }
-    return core().compile_model(graph, "CPU", options).create_infer_request()
+def _compile(graph: openvino.Model, options: Options) -> Any:
+    return core().compile_model(graph, "CPU", _OPTIONS | options).create_infer_request()

@@ -9,6 +9,7 @@ Once there are graphs (:mod:`model.openvino_graphs`), nothing needs PyTorch but 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import Config, Precision
-from model.openvino_compiled import ANY, CompiledGraphs, bytes_of_weights, cores
+from model.openvino_compiled import ANY, CompiledGraphs, Options, bytes_of_weights, cores
 from model.openvino_graphs import core, load_graphs
 from model.parts import Part, exact, padded
 from model.vocabulary import END_ID, PAD_ID, START_ID
@@ -29,16 +30,22 @@ if TYPE_CHECKING:
 # for int8, and each graph would lay its weights out in memory anew.
 _LARGE = 64 * 2**20
 
+_IN_BFLOAT16: Options = {"INFERENCE_PRECISION_HINT": "bf16"}
+# What goes into matrices that are kept in 8 bits is rounded to 8 bits as well, each 32 values with a scale of
+# their own; products are sums of integers.
+_IN_8_BITS: Options = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 32}
+
 Values = list[NDArray[Any]]
 
 
 class OpenVinoNetwork:
     """A :class:`model.captioner.Network`: PyTorch's one as graphs. Lives on one thread.
 
-    The precision is that of the encoder, where the time goes, and of embedding and regions; in the LSTM and
-    what follows it, float32 always, rounding would change as many captions again for little time. ``int8``
-    has 8-bit integers in the convolutions of the encoder's first three quarters of work, and in the rest
-    bfloat16 where the CPU computes in it. ``auto`` is ``bfloat16`` on such a CPU, else ``float32``.
+    The precision is that of the encoder, where the time goes, and of embedding and regions. ``int8`` has
+    8-bit integers in the convolutions of the encoder's first three quarters of work, and in the rest bfloat16
+    where the CPU computes in it. ``auto`` is ``bfloat16`` on such a CPU, else ``float32``. The LSTM and what
+    follows it are in float32, but for what goes into their matrix products: other precisions than ``float32``
+    round it to 8 bits where the matrices have no more (:mod:`model.int8_weights`).
     """
 
     overlaps = False
@@ -61,7 +68,10 @@ class OpenVinoNetwork:
 
             to_int8(graphs["encode"], config.activation_ranges)
         in_bfloat16 = precision == "bfloat16" or (precision != "float32" and has_bfloat16)
-        self._compiled = CompiledGraphs(graphs, {"encode": "bf16"} if in_bfloat16 else {})
+        options = {"encode": _IN_BFLOAT16} if in_bfloat16 else {}
+        if in_bfloat16 or precision == "int8":
+            options |= {graph: _IN_8_BITS for graph in graphs if graph != "encode"}
+        self._compiled = CompiledGraphs(graphs, options)
         self.limits = config.decoding
         self._vocabulary_size = config.vocabulary_size
 
@@ -102,7 +112,12 @@ class OpenVinoNetwork:
             rows = search_by_steps(self, seen, beams)
         else:
             rows = by_beam_width(beams, lambda beam, pictures: self._search(seen, beam, pictures))
-        return lambda: rows
+        # Rounded to 8 bits on its way, what is no number would have become one.
+        checked = [
+            row if np.isfinite(embedding).all() else _of_no_number(row)
+            for row, embedding in zip(rows, seen[0], strict=True)
+        ]
+        return lambda: checked
 
     def _search(self, seen: Values, beam: int, pictures: list[int]) -> list[Rows]:
         chosen = seen if len(pictures) == len(seen[0]) else [part[pictures] for part in seen]
@@ -163,6 +178,10 @@ def _rows(tokens: NDArray[Any], log_probs: NDArray[Any]) -> list[Rows]:
     """Of tokens and log-probabilities [B, K, t]."""
     pairs = zip(tokens.tolist(), log_probs.tolist(), strict=True)
     return [Rows(ids, scores) for ids, scores in pairs]
+
+
+def _of_no_number(rows: Rows) -> Rows:
+    return Rows(rows.tokens, [[math.nan] * len(ids) for ids in rows.tokens])
 
 
 def _values(outputs: Any) -> Values:

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.config import Config
 from model.network import CaptionNetwork, State
 from model.openvino_decoder import BeamStep, GreedyStep, Start, Step
+from model.openvino_weights import keep_in_8_bits
 from model.vocabulary import PAD_ID, START_ID
 
 INT8_SHARE = 0.75  # of the encoder's arithmetic, from its first unit on: ``int8`` has no more in integers
@@ -60,18 +61,18 @@ def trace(network: CaptionNetwork, config: Config) -> dict[str, openvino.Model]:
     embedding, *regions = encode(pixels)
     h, c = Start(network)(embedding)  # [L, B, hidden_size] each
     tokens = torch.zeros(_TRACED_BATCH, dtype=torch.int64)  # [B]
-    graphs = {
-        "encode": _named(_convert(encode, pixels), _first_convolutions(network, pixels)),
-        "start": _convert(Start(network), embedding),
-    }
+    decoder = {"start": _convert(Start(network), embedding)}
     if config.decoding.predicts_start:
-        graphs["first"] = _convert(_First(network), h, *regions)
-        graphs["step"] = _convert(Step(network), tokens, h, c, *regions)
+        decoder["first"] = _convert(_First(network), h, *regions)
+        decoder["step"] = _convert(Step(network), tokens, h, c, *regions)
     else:
         start = _convert(Start(network), embedding)
-        graphs["greedy"] = _greedy(start, GreedyStep(network, config.decoding), h, c, *regions)
-        graphs["beam"] = _beam(BeamStep(network, config.decoding), h, c, *regions)
-    return graphs
+        decoder["greedy"] = _greedy(start, GreedyStep(network, config.decoding), h, c, *regions)
+        decoder["beam"] = _beam(BeamStep(network, config.decoding), h, c, *regions)
+    return {
+        "encode": _named(_convert(encode, pixels), _first_convolutions(network, pixels)),
+        **{name: keep_in_8_bits(graph) for name, graph in decoder.items()},
+    }
 
 
 def _first_convolutions(network: CaptionNetwork, pixels: Tensor) -> list[str]:
