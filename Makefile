@@ -54,6 +54,7 @@ FLICKR8K ?= ../shared/data/flickr8k
 bench: $(VENV)/.installed-dev
 	@test -d $(PHOTOS) || { echo "no folder $(PHOTOS): say PHOTOS=FOLDER make bench"; exit 1; }
 	$(VENV)/bin/python benchmarks/model_speed.py $(PHOTOS)
+	$(VENV)/bin/python benchmarks/decoder_speed.py $(PHOTOS)
 	@test -d $(FLICKR8K) || echo "no folder $(FLICKR8K): captions are NOT compared; FLICKR8K=FOLDER makes it so"
 	! test -d $(FLICKR8K) || $(VENV)/bin/python benchmarks/fidelity.py $(FLICKR8K)
 	$(VENV)/bin/python benchmarks/model_speed.py $(PHOTOS) --encoder resnet152 --pictures 16

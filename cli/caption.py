@@ -56,8 +56,7 @@ def caption(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="Of the encoder; see captioner serve. int8 is fastest on a CPU with VNNI, and changes some "
-            "captions."
+            help="See captioner serve. int8 is fastest on a CPU with VNNI, and changes some captions."
         ),
     ] = "auto",
     engine: Annotated[

@@ -105,7 +105,7 @@ def save_ranges(folder: Path, config: Config, ranges: dict[str, tuple[float, flo
 
 
 def _in_16_bits(network: CaptionNetwork) -> CaptionNetwork:
-    """A copy whose weights are of the types that they are stored in."""
+    """A copy with the weights that are stored: rounded, and of 16 bits."""
     network = copy.deepcopy(network)
     encoder = network.encoder
     to_bfloat16_values(encoder)

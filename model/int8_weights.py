@@ -2,7 +2,7 @@
 
 A decoder's step does little more than read its matrices, so how many bytes they have is how long it takes.
 Per-channel symmetric quantization of weights alone, as in Krishnamoorthi 2018, "Quantizing deep convolutional
-networks for efficient inference", section 3.1; inputs and sums stay in float32.
+networks for efficient inference", section 3.1.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 _MOST = 127  # steps, in either direction
-_FINEST = -24  # as a power of two: that of float16
+_FINEST = 2.0**-24  # of float16
 
 
 def round_rows(weight: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def round_rows(weight: Tensor) -> Tensor:
 
 def as_int8(weight: Tensor) -> tuple[Tensor, Tensor] | None:
     """Multiples, int8 [out, in], and steps, float32 [out, 1], whose product is ``weight`` to the last bit;
-    None of a matrix that is none of :func:`round_rows`.
+    None where ``weight`` is not what :func:`round_rows` gives.
 
     :param weight: float32 [out, in]
     """
@@ -37,6 +37,6 @@ def as_int8(weight: Tensor) -> tuple[Tensor, Tensor] | None:
 
 def _steps(weight: Tensor) -> Tensor:
     """[out, in] → the least power of two, [out, 1], of which each row's largest value has 127 at most."""
-    fraction, power = torch.frexp(weight.abs().amax(dim=1, keepdim=True) / _MOST)
-    power = torch.where(fraction > 0.5, power, power - 1)  # frexp's fractions begin at a half
-    return torch.ldexp(torch.ones_like(fraction), power.clamp(min=_FINEST))
+    least = (weight.abs().amax(dim=1, keepdim=True) / _MOST).clamp(min=_FINEST)
+    fraction, _ = torch.frexp(least)  # from a half, which a power of two has, to 1
+    return torch.where(fraction > 0.5, least / fraction, least)

@@ -31,7 +31,7 @@ class CompiledGraphs:
 
     def __init__(self, graphs: dict[str, openvino.Model], options: dict[str, Options]) -> None:
         """
-        :param options: OpenVINO's, of each graph that is not to be computed in float32
+        :param options: OpenVINO's by the graphs' names; a graph that has none is computed in float32
         """
         self._graphs, self._options = graphs, options
         self._requests: dict[tuple[str, int], Any] = {}

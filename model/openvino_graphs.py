@@ -32,7 +32,7 @@ import openvino  # noqa: E402
 
 _GRAPHS = ("encode", "start", "greedy", "beam")
 _GRAPHS_OF_STEPS = ("encode", "start", "first", "step")  # where <start> is predicted
-_LAYOUT = 11  # of the graphs; another whenever what one of them takes or gives changes
+_LAYOUT = 11  # of the graphs; another whenever the same checkpoint gives other graphs
 log = logging.getLogger("captioner.openvino")
 
 

@@ -33,7 +33,7 @@ _LARGE = 64 * 2**20
 _IN_BFLOAT16: Options = {"INFERENCE_PRECISION_HINT": "bf16"}
 # What goes into matrices that are kept in 8 bits is rounded to 8 bits as well, each 32 values with a scale of
 # their own; products are sums of integers.
-_IN_8_BITS: Options = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 32}
+_INPUTS_IN_8_BITS: Options = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 32}
 
 Values = list[NDArray[Any]]
 
@@ -70,7 +70,7 @@ class OpenVinoNetwork:
         in_bfloat16 = precision == "bfloat16" or (precision != "float32" and has_bfloat16)
         options = {"encode": _IN_BFLOAT16} if in_bfloat16 else {}
         if in_bfloat16 or precision == "int8":
-            options |= {graph: _IN_8_BITS for graph in graphs if graph != "encode"}
+            options |= {graph: _INPUTS_IN_8_BITS for graph in graphs if graph != "encode"}
         self._compiled = CompiledGraphs(graphs, options)
         self.limits = config.decoding
         self._vocabulary_size = config.vocabulary_size
@@ -112,10 +112,10 @@ class OpenVinoNetwork:
             rows = search_by_steps(self, seen, beams)
         else:
             rows = by_beam_width(beams, lambda beam, pictures: self._search(seen, beam, pictures))
-        # Rounded to 8 bits on its way, what is no number would have become one.
+        # 8 bits hold no NaN: without a look here it would come out as an ordinary caption.
         checked = [
-            row if np.isfinite(embedding).all() else _of_no_number(row)
-            for row, embedding in zip(rows, seen[0], strict=True)
+            row if all(np.isfinite(part).all() for part in parts) else _not_finite(row)
+            for row, *parts in zip(rows, *seen, strict=True)
         ]
         return lambda: checked
 
@@ -180,7 +180,7 @@ def _rows(tokens: NDArray[Any], log_probs: NDArray[Any]) -> list[Rows]:
     return [Rows(ids, scores) for ids, scores in pairs]
 
 
-def _of_no_number(rows: Rows) -> Rows:
+def _not_finite(rows: Rows) -> Rows:
     return Rows(rows.tokens, [[math.nan] * len(ids) for ids in rows.tokens])
 
 

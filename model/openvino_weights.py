@@ -10,8 +10,10 @@ from model.int8_weights import as_int8
 
 
 def keep_in_8_bits(graph: openvino.Model) -> openvino.Model:
-    """The same graph with matrices read a byte a weight where their values allow it, also those in its loops.
-    OpenVINO multiplies in float32 as before."""
+    """Keep a byte a weight of matrices whose values allow it, also of those in loops.
+
+    :param graph: changed in place; what it gives stays the same, unless inputs are rounded as well
+    """
     for operation in graph.get_ordered_ops():
         if operation.get_type_name() == "Loop":
             keep_in_8_bits(operation.get_function())

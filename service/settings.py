@@ -58,8 +58,8 @@ class Settings(BaseSettings):
     )
     precision: Precision = Field(
         "auto",
-        description="Of the encoder: float32, bfloat16 (OpenVINO, or a GPU), int8 (OpenVINO on a CPU with "
-        "VNNI, a checkpoint that was calibrated), or auto: bfloat16 where the CPU or GPU has it.",
+        description="How the network is computed: in float32, bfloat16 (OpenVINO, or a GPU), int8 (OpenVINO "
+        "on a CPU with VNNI, a checkpoint that was calibrated), or auto: bfloat16 where CPU or GPU has it.",
     )
     http_workers: int = Field(1, ge=1, le=64, description="Front-end processes sharing the device workers.")
     max_batch_size: int = Field(

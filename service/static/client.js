@@ -17,7 +17,8 @@ export class Problem extends Error {
   }
 }
 
-/** Caption one picture; throws a Problem, or an AbortError when the signal says so. */
+/** Caption one picture; throws a Problem, or an AbortError when the signal says so. Refused for its key, it is sent
+ *  again if another key was given meanwhile. */
 export async function caption(picture, query, signal) {
   const body = new FormData();
   body.append("image", picture, "picture"); // what the file is called is nobody's business
@@ -32,7 +33,7 @@ export async function caption(picture, query, signal) {
   }
   if (response.ok) return response.json();
   const problem = await problemOf(response);
-  if (problem.status === 401 && sentWith !== key) return caption(picture, query, signal); // a key came meanwhile
+  if (problem.status === 401 && sentWith !== key) return caption(picture, query, signal);
   throw problem;
 }
 

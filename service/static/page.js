@@ -107,7 +107,7 @@ function showProgress() {
 
 function askForKey(next) {
   afterKey = next;
-  if (!key.hidden) return; // somebody is typing: the cursor stays where it is
+  if (key.contains(document.activeElement)) return; // somebody is typing: the cursor stays where it is
   if (keyTried) keyWhy.textContent = "That key was not accepted. Is it complete?";
   key.hidden = false;
   keyValue.focus();

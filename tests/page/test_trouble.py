@@ -128,6 +128,10 @@ def test_a_second_picture_refused_leaves_the_key_being_typed_alone(browser: Brow
         expect(page.locator(".card[data-state=chosen]")).to_have_count(2)
         key.press_sequentially("ame")
         expect(key).to_have_value("sesame")
+        page.get_by_role(
+            "button", name="Generate 2 captions"
+        ).click()  # without the key: it is asked for again
+        expect(key).to_be_focused()
 
 
 def test_a_service_that_is_gone_is_said_to_be_gone(page: Page) -> None:
