@@ -62,9 +62,9 @@ def step_matrices(network: CaptionNetwork) -> dict[str, torch.Tensor]:
     return {name: values for name, values in network.state_dict().items() if any(e in name for e in ending)}
 
 
-def of_two_layers(attention: int = 8) -> checkpoints.Checkpoint:
+def of_two_layers() -> checkpoints.Checkpoint:
     small = small_checkpoint()
-    sizes = replace(small.config.architecture, num_layers=2, attention_size=attention)
+    sizes = replace(small.config.architecture, num_layers=2, attention_size=8)
     of_four_regions = replace(small.config.preprocessing, image_size=64)
     config = replace(small.config, architecture=sizes, preprocessing=of_four_regions)
     torch.manual_seed(1)
@@ -96,7 +96,7 @@ def bytes_by_type(graph: object) -> dict[str, int]:
     return found
 
 
-def test_openvinos_graphs_keep_a_byte_a_weight(tmp_path: Path) -> None:
+def test_openvinos_graphs_keep_a_byte_a_weight() -> None:
     checkpoint = of_two_layers()
     unrounded = trace(checkpoint.network, checkpoint.config)
     assert "i8" not in bytes_by_type(unrounded["greedy"]), "others keep their values"
@@ -105,9 +105,8 @@ def test_openvinos_graphs_keep_a_byte_a_weight(tmp_path: Path) -> None:
     weights = step_matrices(checkpoint.network)
     words = weights.pop("lstm.weight_ih_l0").numel()  # in the table of what words bring
     of_step = sum(values.numel() for values in weights.values())
-    of_start = (
-        (words + weights["lstm.weight_ih_l1"].numel()) * 3 // 4
-    )  # its forget gate has nothing to forget
+    # The start has nothing to forget: three gates of four.
+    of_start = (words + weights["lstm.weight_ih_l1"].numel()) * 3 // 4
     assert bytes_by_type(graphs["beam"])["i8"] == of_step
     assert bytes_by_type(graphs["greedy"])["i8"] == of_step + of_start
     predicting = replace(checkpoint.config, decoding=Decoding(predicts_start=True))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from service.app import create_app
 from service.board import Board
@@ -99,23 +99,10 @@ def test_a_key_is_asked_for_where_one_is_needed(browser: Browser) -> None:
         expect(page.locator(".others li")).to_have_count(4)
 
 
-def test_a_picture_refused_late_is_sent_again_with_the_key_given_meanwhile(browser: Browser) -> None:
-    held: list[Route] = []
-    with page_of(browser, Settings(api_keys="sesame"), PageRunner(), Board.private()) as page:
-        page.route("**/caption?*", lambda route: route.continue_() if held else held.append(route))
-        add(page, sample("dog.jpg"), sample("beach.jpg"))
-        generate(page)
-        key = page.get_by_label("API key")
-        expect(key).to_be_focused()  # asked for by the picture that was not held
-        key.fill("sesame")
-        key.press("Enter")
-        expect(page.locator(".card[data-state=done]")).to_have_count(1)
-        held[0].continue_()
-        expect(page.locator(".caption")).to_have_text([CAPTION, CAPTION])
-        expect(key).to_be_hidden()
-
-
-def test_a_second_picture_refused_leaves_the_key_being_typed_alone(browser: Browser) -> None:
+@contextmanager
+def key_wanted(browser: Browser) -> Iterator[tuple[Page, Locator, Route]]:
+    """A page with two pictures, one of which was refused for want of a key; the field for it; and the other's
+    request, which has not reached the service yet."""
     held: list[Route] = []
     with page_of(browser, Settings(api_keys="sesame"), PageRunner(), Board.private()) as page:
         page.route("**/caption?*", lambda route: route.continue_() if held else held.append(route))
@@ -123,14 +110,33 @@ def test_a_second_picture_refused_leaves_the_key_being_typed_alone(browser: Brow
         generate(page)
         key = page.get_by_label("API key")
         expect(key).to_be_focused()
+        yield page, key, held[0]
+
+
+def test_a_picture_refused_late_is_sent_again_with_the_key_given_meanwhile(browser: Browser) -> None:
+    with key_wanted(browser) as (page, key, first):
+        key.fill("sesame")
+        key.press("Enter")
+        expect(page.locator(".card[data-state=done]")).to_have_count(1)
+        first.continue_()
+        expect(page.locator(".caption")).to_have_text([CAPTION, CAPTION])
+        expect(key).to_be_hidden()
+
+
+def test_a_second_picture_refused_leaves_the_key_being_typed_alone(browser: Browser) -> None:
+    with key_wanted(browser) as (page, key, first):
         key.press_sequentially("ses")
-        held[0].continue_()
+        first.continue_()
         expect(page.locator(".card[data-state=chosen]")).to_have_count(2)
         key.press_sequentially("ame")
         expect(key).to_have_value("sesame")
-        page.get_by_role(
-            "button", name="Generate 2 captions"
-        ).click()  # without the key: it is asked for again
+
+
+def test_a_key_that_was_not_given_is_asked_for_again(browser: Browser) -> None:
+    with key_wanted(browser) as (page, key, first):
+        first.continue_()
+        expect(page.locator(".card[data-state=chosen]")).to_have_count(2)
+        page.get_by_role("button", name="Generate 2 captions").click()
         expect(key).to_be_focused()
 
 
